@@ -1,0 +1,52 @@
+PYTHON ?= python3
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+UV_VERSION := 0.13.9
+RUN := $(UV) run --frozen
+
+.PHONY: help setup demo test test-long lint bench generate mutation audit clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+
+setup: .venv/.ready ## Install everything for development
+
+demo: setup ## Load calls from the bundled stand-in of the API into DuckDB, through Meltano
+	@$(RUN) python scripts/demo.py
+
+test: setup ## Run all tests
+	$(RUN) pytest -n 2 --dist loadgroup
+
+test-long: setup ## Run the tests with many more random cases
+	SIMULATED_LIVES=2000 FUZZED_INPUTS=2000 FAULT_SEEDS=10 $(RUN) pytest -n 2 --dist loadgroup --timeout 3000
+
+lint: setup ## Run all static checks
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) deptry tap_metrika_calls
+	$(RUN) python scripts/generate.py --check
+
+bench: setup ## Measure against a plain SDK tap
+	$(RUN) python -m benchmarks
+
+generate: setup ## Write the files that are made from --about
+	$(RUN) python scripts/generate.py
+
+mutation: setup ## Test the tests of the core by mutation
+	$(RUN) python scripts/mutation.py
+
+audit: setup ## Look for known vulnerabilities in the locked dependencies
+	$(UV) export --frozen --no-emit-project --quiet --output-file $(TOOLS)/requirements.txt
+	$(UV) tool run pip-audit --disable-pip --requirement $(TOOLS)/requirements.txt
+
+clean: ## Remove what was installed and made
+	rm -rf $(TOOLS) .venv .demo .meltano dist

@@ -1,0 +1,15 @@
+"""A stand-in of the Yandex Metrica management API, for tests, demo and benchmark."""
+
+from sandbox.faults import FAULTS, TRANSIENT_FAULTS
+from sandbox.quotas import Quotas
+from sandbox.server import EXPIRED_TOKEN, TOKEN, Request, Sandbox
+
+__all__ = [
+    "EXPIRED_TOKEN",
+    "FAULTS",
+    "TOKEN",
+    "TRANSIENT_FAULTS",
+    "Quotas",
+    "Request",
+    "Sandbox",
+]
