@@ -1,0 +1,1 @@
+"""Measurements of the tap beside a plain SDK tap."""

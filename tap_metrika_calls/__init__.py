@@ -1,0 +1,1 @@
+"""Singer tap for the uploads of phone calls to Yandex Metrica."""

@@ -1,0 +1,68 @@
+"""Bodies of the API's answers."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import msgspec
+
+INT64 = range(-(2**63), 2**63)
+
+Fields: t.TypeAlias = dict[str, t.Any]
+"""An object as the API sends it: an upload, or a counter."""
+
+
+class UploadingBody(msgspec.Struct):
+    """Body of the answer on one upload."""
+
+    uploading: msgspec.Raw
+
+
+class ListBody(msgspec.Struct):
+    """Body of one page of a counter's uploads, each read only when its turn comes."""
+
+    uploadings: list[msgspec.Raw]
+
+
+class CountersBody(msgspec.Struct):
+    """Body of one page of the counters that the token sees."""
+
+    counters: list[msgspec.Raw]
+    rows: t.Any = 0
+
+
+def fields(raw: msgspec.Raw) -> Fields:
+    """Read one object; empty where there is none, or none that can be read.
+
+    Half of a surrogate pair has no form in UTF-8, so it becomes U+FFFD.
+    """
+    try:
+        return _quick.decode(raw)
+    except (ValueError, RecursionError):
+        mended = _ESCAPE.sub(_mend, bytes(raw))
+    try:
+        return _any.decode(mended)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def usable_id(source: Fields) -> int | None:
+    """The ID of an object, or None if it is not the integer that a key has to be."""
+    value = source.get("id")
+    return value if type(value) is int and value in INT64 else None
+
+
+_Int64 = t.Annotated[int, msgspec.Meta(ge=INT64.start, le=INT64.stop - 1)]
+_Value = _Int64 | str | float | bool | list[t.Any] | Fields | None
+_quick = msgspec.json.Decoder(dict[str, _Value])
+_any = msgspec.json.Decoder(Fields)
+
+_HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(
+    rb"\\(?:(%b\\%b)|(%b|%b)|.)" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL
+)
+
+
+def _mend(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[2] else escape[0]

@@ -1,0 +1,33 @@
+"""The SDK's standard suite, over real HTTP."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from singer_sdk.testing import SuiteConfig, get_tap_test_class
+
+from sandbox import TOKEN, Sandbox
+from tap_metrika_calls.tap import TapMetrikaCalls
+from tests.support import catalog_of
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIG = {"oauth_token": TOKEN}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def standard_api() -> Iterator[None]:
+    """One stand-in for the whole suite, which reads the configuration once."""
+    with Sandbox(counters=2, uploads=5) as sandbox:
+        CONFIG["api_url"] = sandbox.url
+        yield
+
+
+TestStandard = get_tap_test_class(
+    TapMetrikaCalls,
+    config=CONFIG,
+    suite_config=SuiteConfig(max_records_limit=20),
+    catalog=catalog_of("calls_uploadings", "counters"),
+)
