@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -42,13 +43,15 @@ class TapCommand(SingerCommand):
     @override
     def main(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
         lines: t.Sequence[str]
+        failure: Exception
         try:
             return super().main(*args, **kwargs)
         except ConfigValidationError as error:
-            lines = error.errors
+            failure, lines = error, error.errors
         except SyncFailedError as error:
-            lines = error.lines
+            failure, lines = error, error.lines
         except SingerSDKError as error:
+            failure = error
             lines = [" ".join(f"{type(error).__name__}: {error}".split())]
         except Exception as error:  # noqa: BLE001
             # The text of an error that nobody foresaw might hold a secret.
@@ -56,10 +59,10 @@ class TapCommand(SingerCommand):
                 f"Unexpected error {type(error).__name__}. Please report it, with what "
                 "is logged when TAP_METRIKA_CALLS_LOGLEVEL is DEBUG."
             )
-            lines = [msg]
+            failure, lines = error, [msg]
         for line in lines:
             self.logger.error("%s", line)
-        self.logger.debug("Where it happened:", exc_info=sys.exception())
+        self.logger.debug("Where it happened:", exc_info=failure)
         sys.exit(1)
 
 
@@ -178,11 +181,12 @@ class CommandLineTap(Tap):
 def _read_json(option: str, file: t.IO[str] | None) -> dict[str, t.Any] | None:
     if file is None:
         return None
-    try:
-        return load_json(file.read())
-    except (ValueError, RecursionError):
-        msg = f"The file of {option} is not JSON"
-        raise ConfigValidationError(msg, errors=[msg]) from None
+    with contextlib.suppress(ValueError, RecursionError):
+        content = load_json(file.read())
+        if isinstance(content, dict):
+            return content
+    msg = f"The file of {option} is not a JSON object"
+    raise ConfigValidationError(msg, errors=[msg])
 
 
 def main() -> t.NoReturn:

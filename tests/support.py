@@ -19,6 +19,8 @@ from tap_metrika_calls.errors import SyncFailedError
 from tap_metrika_calls.tap import TapMetrikaCalls
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sandbox import Sandbox
 
 JSON: t.TypeAlias = dict[str, t.Any]
@@ -107,6 +109,18 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: str | Path, cwd: Path, stdout: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the installed tap, and leave nothing running behind."""
+    with start(*arguments, cwd=cwd, stdout=stdout) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 60) -> Run:

@@ -1,0 +1,231 @@
+"""The installed executable, as a person or a scheduler runs it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from sandbox import TOKEN, Sandbox
+from tests.support import (
+    PREFIX,
+    clean_environment,
+    config_for,
+    finish,
+    run,
+    start,
+)
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+BAD_SETTINGS: list[tuple[dict[str, t.Any], str]] = [
+    ({"oauth_token": None}, "Setting oauth_token is missing"),
+    ({"oauth_token": " \t"}, "Setting oauth_token takes a string that is not blank"),
+    ({"oauth_token": 5}, "Setting oauth_token takes a string"),
+    ({"oauth_token": "a\nCANARY"}, "Setting oauth_token takes a token without line"),
+    ({"counter_id": True}, "Setting counter_id takes a positive integer"),
+    ({"counter_id": 0}, "Setting counter_id takes a positive integer"),
+    ({"counter_id": "CANARY"}, "Setting counter_id takes a positive integer"),
+    ({"counter_id": 1.5}, "Setting counter_id takes a positive integer"),
+    ({"uploading_ids": [1]}, "Setting uploading_ids takes effect only with counter_id"),
+    (
+        {"counter_id": 1, "uploading_ids": [1, True]},
+        "Setting uploading_ids[1] takes a positive integer",
+    ),
+    (
+        {"counters": [{"counter_id": -1}]},
+        "Setting counters[0].counter_id takes a positive integer",
+    ),
+    ({"counters": [{}]}, "Setting counters[0].counter_id is missing"),
+    ({"counters": [7]}, "Setting counters[0] takes an object such as"),
+    ({"counters": "CANARY"}, "Setting counters takes a list of objects"),
+    ({"counters": [{"counter_id": 1, "x": 2}]}, "Setting counters[0].x is unknown"),
+    ({"start_date": "not-a-date"}, "Setting start_date takes a date or a date-time"),
+    ({"start_date": 5}, "Setting start_date takes a date or a date-time"),
+    ({"lookup": "CANARY"}, "Setting lookup takes one of auto, by_id, list"),
+    ({"on_missing": "CANARY"}, "Setting on_missing takes one of fail, skip"),
+    ({"unsettled_days": -1}, "Setting unsettled_days takes an integer from 0"),
+    ({"requests_per_second": 0}, "Setting requests_per_second takes an integer"),
+    ({"counter": 1}, "Setting counter is unknown: did you mean counter"),
+    ({"api_url": "http://example.com"}, "Setting api_url takes an address such as"),
+    ({"api_url": "http://127.0.0.1@example.com"}, "Setting api_url takes an address"),
+    ({"api_url": "ftp://localhost"}, "Setting api_url takes an address"),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), BAD_SETTINGS)
+def test_a_bad_setting_is_one_plain_line(
+    tmp_path: Path, settings: dict[str, t.Any], told: str
+) -> None:
+    config = {"oauth_token": "CANARY", **settings}
+    result = run(config, tmp_path)
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith(told)
+    assert "CANARY" not in result.log
+    assert "Traceback" not in result.log
+    assert result.lines == []
+
+
+def test_all_bad_settings_are_told_at_once(tmp_path: Path) -> None:
+    result = run({"counter_id": 0, "lookup": 1, "foo": 2}, tmp_path)
+    told = [line.split()[1] for line in result.errors]
+    assert told == ["counter_id", "foo", "lookup", "oauth_token"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("OAUTH_TOKEN", " ", "Setting oauth_token takes a string that is not blank"),
+        ("COUNTER_ID", "CANARY", "Setting counter_id takes a positive integer"),
+        ("COUNTERS", "[{CANARY", "Setting counters takes a list of objects"),
+        ("UPLOADING_IDS", "CANARY", "Setting uploading_ids takes a list of"),
+        ("START_DATE", "CANARY", "Setting start_date takes a date"),
+        ("LOOKUP", "CANARY", "Setting lookup takes one of"),
+        ("COUNTER", "1", "Setting counter is unknown: did you mean counter"),
+    ],
+)
+def test_a_bad_setting_in_the_environment(
+    tmp_path: Path, name: str, value: str, told: str
+) -> None:
+    env = clean_environment(**{f"{PREFIX}OAUTH_TOKEN": "CANARY"})
+    env[PREFIX + name] = value
+    result = finish(start("--config=ENV", cwd=tmp_path, env=env))
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith(told)
+    assert "CANARY" not in result.log
+
+
+def test_settings_from_the_environment(api: Sandbox, tmp_path: Path) -> None:
+    api.add_counter(7)
+    for number in (1, 2, 3):
+        api.add_upload(7, id=number)
+    counters = [{"counter_id": 7, "uploading_ids": [1, 3]}]
+    env = {
+        "OAUTH_TOKEN": TOKEN,
+        "API_URL": api.url,
+        "COUNTERS": json.dumps(counters),
+        "MAX_ATTEMPTS": "2",
+        "LOGLEVEL": "WARNING",
+    }
+    env = clean_environment(**{PREFIX + name: value for name, value in env.items()})
+    result = finish(start("--config=ENV", cwd=tmp_path, env=env))
+    assert (result.code, result.log, result.ids) == (0, "", [1, 3])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "The file of --config is not a JSON object"),
+        ("[1]", "The file of --config is not a JSON object"),
+        ("null", "The file of --config is not a JSON object"),
+        ("[" * 100_000, "The file of --config is not a JSON object"),
+        (None, "The file of --config cannot be read"),
+    ],
+)
+def test_a_configuration_that_is_no_file_of_settings(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    result = finish(start("--config", path, cwd=tmp_path))
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith(told)
+
+
+def test_about_names_every_setting(tmp_path: Path) -> None:
+    result = finish(start("--about", "--format=json", cwd=tmp_path))
+    about = json.loads("\n".join(result.lines))
+    assert set(about["settings"]["properties"]) >= {
+        "oauth_token",
+        "counter_id",
+        "uploading_ids",
+        "counters",
+        "start_date",
+        "lookup",
+        "on_missing",
+        "unsettled_days",
+        "ulogin",
+        "max_parallel_requests",
+        "requests_per_second",
+        "request_timeout",
+        "max_attempts",
+        "api_url",
+    }
+    assert about["settings"]["properties"]["oauth_token"]["secret"] is True
+    assert all("title" in p for p in about["settings"]["properties"].values())
+    assert all("description" in p for p in about["settings"]["properties"].values())
+
+
+def test_discovery_needs_no_configuration(tmp_path: Path) -> None:
+    result = finish(start("--discover", cwd=tmp_path))
+    assert (result.code, result.errors) == (0, [])
+    streams = {s["stream"]: s for s in json.loads("\n".join(result.lines))["streams"]}
+    calls = streams["calls_uploadings"]
+    assert calls["key_properties"] == ["counter_id", "id"]
+    assert calls["replication_key"] == "create_time"
+    assert calls["schema"]["required"] == ["counter_id", "id"]
+    assert len(calls["schema"]["properties"]) == 14
+    assert all("description" in p for p in calls["schema"]["properties"].values())
+    assert streams["counters"]["key_properties"] == ["id"]
+
+
+def test_a_debug_log_shows_no_token(api: Sandbox, tmp_path: Path) -> None:
+    api.add_counter(7, uploads=2)
+    env = {f"{PREFIX}LOGLEVEL": "DEBUG"}
+    result = run(config_for(api, counter_id=7), tmp_path, env=env)
+    assert (result.code, len(result.ids)) == (0, 2)
+    assert "/calls_uploadings?limit=10000&offset=0" in result.log
+    assert TOKEN not in result.log
+    assert all(TOKEN not in line for line in result.lines)
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_failure_shows_a_traceback_only_when_debugging(
+    api: Sandbox, tmp_path: Path, level: str
+) -> None:
+    api.add_counter(7, closed=True)
+    env = {f"{PREFIX}LOGLEVEL": level}
+    result = run(config_for(api, counter_id=7), tmp_path, env=env)
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert ("Traceback" in result.log) == (level == "DEBUG")
+
+
+def test_ten_thousand_ids_are_found_through_the_list(
+    api: Sandbox, tmp_path: Path
+) -> None:
+    counter = api.add_counter(7, uploads=10_000)
+    ids = [counter.id * 10_000_000 + index for index in range(10_000)]
+    result = run(config_for(api, counter_id=7, uploading_ids=ids), tmp_path)
+    assert (result.code, sorted(result.ids)) == (0, ids)
+    assert len(api.requests) == 1
+    assert "partitions" not in result.state["bookmarks"]["calls_uploadings"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "The file of --state is not a JSON object"),
+        ("[]", "The file of --state is not a JSON object"),
+        ('{"bookmark": {}}', "The state has no object 'bookmarks'"),
+        (
+            '{"bookmarks": {"calls_uploadings": {"partitions": 5}}}',
+            "The state of calls_uploadings has partitions that are no list",
+        ),
+    ],
+)
+def test_a_damaged_state_is_one_plain_line(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(content, encoding="utf-8")
+    result = run({"oauth_token": "x"}, tmp_path, "--state", str(path))
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith(told)
