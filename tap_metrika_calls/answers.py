@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
@@ -32,25 +33,45 @@ class CountersBody(msgspec.Struct):
     rows: t.Any = 0
 
 
-def fields(raw: msgspec.Raw) -> Fields:
-    """Read one object; empty where there is none, or none that can be read.
+_Body = t.TypeVar("_Body", UploadingBody, ListBody, CountersBody)
+
+
+def read_body(body: bytes, kind: type[_Body]) -> _Body:
+    """Read a body.
 
     Half of a surrogate pair has no form in UTF-8, so it becomes U+FFFD.
+
+    Raises:
+        ValueError: If the body is not as documented.
+        RecursionError: If it is nested too deep to be read.
     """
     try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(_ESCAPE.sub(_mend, body), type=kind)
+
+
+def fields(raw: msgspec.Raw) -> Fields:
+    """Read one object; empty where there is none.
+
+    Integers beyond 64 bits, which no target can store, are given as strings.
+    """
+    with contextlib.suppress(msgspec.ValidationError):
         return _quick.decode(raw)
-    except (ValueError, RecursionError):
-        mended = _ESCAPE.sub(_mend, bytes(raw))
     try:
-        return _any.decode(mended)
-    except (ValueError, RecursionError):
+        odd = _any.decode(raw)
+    except msgspec.ValidationError:
         return {}
+    return {
+        name: str(value) if isinstance(value, int) and value not in INT64 else value
+        for name, value in odd.items()
+    }
 
 
 def usable_id(source: Fields) -> int | None:
     """The ID of an object, or None if it is not the integer that a key has to be."""
     value = source.get("id")
-    return value if type(value) is int and value in INT64 else None
+    return value if type(value) is int else None
 
 
 _Int64 = t.Annotated[int, msgspec.Meta(ge=INT64.start, le=INT64.stop - 1)]

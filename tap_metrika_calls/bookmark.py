@@ -70,7 +70,9 @@ class Bookmark:
         """Whether an upload created then is to be emitted."""
         return created is None or self.start is None or created >= self.start
 
-    def saw(self, uploading_id: int, created: datetime | None, status: object) -> None:
+    def saw(
+        self, uploading_id: int, created: datetime | None, status: str | None
+    ) -> None:
         """Take note of an upload that is emitted."""
         if created is None:
             return

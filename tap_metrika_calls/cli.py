@@ -16,6 +16,7 @@ from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers._util import load_json
 from singer_sdk.plugin_base import SingerCommand, _ConfigInput
+from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_metrika_calls import settings, state
@@ -97,6 +98,21 @@ class CommandLineTap(Tap):
         except (TypeError, ValueError, RecursionError):
             msg = "The file of --config is not a JSON object with settings"
         raise ConfigValidationError(msg, errors=[msg])
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        if value != CliTestOptionValue.All.value:
+            super().cb_test(ctx, param, value)
+            return
+        config = ctx.params.get("config", _ConfigInput())
+        tap = cls(config=config.config, parse_env_config=config.parse_env)
+        tap.check_connection()
+        ctx.exit()
+
+    def check_connection(self) -> None:
+        """Tell whether everything configured can be read."""
+        raise NotImplementedError
 
     @classproperty
     @override

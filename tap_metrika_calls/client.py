@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
 
-import msgspec
 import requests
 import tenacity
 import urllib3
@@ -23,10 +22,13 @@ from tap_metrika_calls.answers import (
     ListBody,
     UploadingBody,
     fields,
+    read_body,
+    usable_id,
 )
 from tap_metrika_calls.quota import QuotaAdapter
 
 if t.TYPE_CHECKING:
+    import msgspec
     import logging
     from collections.abc import Callable, Iterator, Mapping
 
@@ -140,8 +142,7 @@ class MetrikaClient:
         wanted = f"counter {counter_id}: upload {uploading_id}"
 
         def read(body: bytes) -> Fields:
-            raw = msgspec.json.decode(body, type=UploadingBody).uploading
-            uploading = fields(raw)
+            uploading = fields(read_body(body, UploadingBody).uploading)
             if not uploading:
                 raise ValueError
             if type(uploading.get("id")) is not int:
@@ -172,7 +173,7 @@ class MetrikaClient:
         params = {"limit": UPLOADINGS_LIMIT, "offset": offset}
 
         def read(body: bytes) -> list[msgspec.Raw]:
-            return msgspec.json.decode(body, type=ListBody).uploadings
+            return read_body(body, ListBody).uploadings
 
         try:
             return self._get(Request("list", path, wanted, params), read)
@@ -184,24 +185,23 @@ class MetrikaClient:
 
         The API's `rows` is not trusted: the end is a page that brings nothing new.
         """
-        seen: set[t.Any] = set()
+        seen: set[int] = set()
         while True:
-            body = self.wait(self.submit(self.counters, len(seen) + 1))
-            page = [fields(raw) for raw in body.counters]
-            fresh = {counter.get("id"): counter for counter in page}
-            for known in seen.intersection(fresh):
-                del fresh[known]
-            yield from fresh.values()
-            seen.update(fresh)
-            rows = body.rows if isinstance(body.rows, int) else 0
+            page, rows = self.wait(self.submit(self.counters, len(seen) + 1))
+            fresh = page.keys() - seen
+            yield from (page[counter_id] for counter_id in page if counter_id in fresh)
+            seen |= fresh
             if not fresh or (len(seen) >= rows and len(page) < COUNTERS_PER_PAGE):
                 return
 
-    def counters(self, offset: int) -> CountersBody:
+    def counters(self, offset: int) -> tuple[dict[int, Fields], int]:
         """Ask for one page of the counters that the token sees.
 
         Args:
             offset: The first counter wanted, 1 for the first of all.
+
+        Returns:
+            The counters by ID, and how many there are in all as the API says.
 
         Raises:
             MetrikaError: If the sync has to stop.
@@ -209,8 +209,13 @@ class MetrikaClient:
         params = {"per_page": COUNTERS_PER_PAGE, "offset": offset}
         wanted = f"list of counters from {offset}"
 
-        def read(body: bytes) -> CountersBody:
-            return msgspec.json.decode(body, type=CountersBody)
+        def read(body: bytes) -> tuple[dict[int, Fields], int]:
+            answer = read_body(body, CountersBody)
+            page = {usable_id(one): one for one in map(fields, answer.counters)}
+            if None in page:
+                raise ValueError
+            rows = answer.rows if isinstance(answer.rows, int) else 0
+            return t.cast("dict[int, Fields]", page), rows
 
         try:
             return self._get(Request("counters", "counters", wanted, params), read)
@@ -334,10 +339,7 @@ def _stopped() -> errors.MetrikaError:
 
 
 def _counter_error(counter_id: int, told: str) -> errors.CounterError:
-    return errors.CounterError(
-        f"Counter {counter_id} cannot be read ({told}): check the number, that the "
-        "account may read the counter, and that the token has the scope metrika:read."
-    )
+    return errors.CounterError(f"Counter {counter_id} cannot be read ({told}).")
 
 
 def _fault(error: Exception, wanted: str) -> errors.MetrikaError:

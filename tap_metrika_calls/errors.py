@@ -17,6 +17,11 @@ if t.TYPE_CHECKING:
 
 # English pages of the documentation say 420, the Russian ones 429.
 THROTTLED = (420, HTTPStatus.TOO_MANY_REQUESTS)
+ADVICE = {
+    403: "the account has to have access to it, and the token the scope metrika:read",
+    404: "check its number",
+    0: "run the sync again later, and report it if it stays so",
+}
 DAY_QUOTAS = frozenset({"quota_requests_by_uid", "quota_requests_by_counter_id"})
 
 
@@ -91,14 +96,14 @@ def from_response(
             "the scope metrika:read and put it into the setting oauth_token."
         )
     if status == HTTPStatus.NOT_FOUND or "invalid_parameter" in types:
-        return UploadingUnknownError(told)
+        return UploadingUnknownError(f"{told}: {ADVICE[404]}")
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         host = _host(headers.get("Location", ""))
         return MetrikaError(
             f"The API answered with a redirect to {host} (HTTP {status}; {wanted}). "
             "The token is not sent there: check the setting api_url."
         )
-    return CounterError(told)
+    return CounterError(f"{told}: {ADVICE.get(status, ADVICE[0])}")
 
 
 def error_types(body: bytes) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import typing as t
 from itertools import islice
 
-from tap_metrika_calls.answers import INT64, Fields
 from tap_metrika_calls.bookmark import normal_form
 from tap_metrika_calls.settings import parse_time
 
 if t.TYPE_CHECKING:
+    from tap_metrika_calls.answers import Fields
     from collections.abc import Iterator, Mapping
 
     from singer_sdk.helpers.types import Record
@@ -98,7 +98,7 @@ class RecordShaper:
                 fits = False
                 if self._documented is not None and name not in self._documented:
                     self._oddities.add(UNDOCUMENTED, name, source)
-            elif value is None or (type(value) is kind and _is_portable(value)):
+            elif value is None or type(value) is kind:
                 record[name] = value
             else:
                 fits = False
@@ -112,7 +112,3 @@ class RecordShaper:
             self._oddities.add(MISFIT, name, source)
             return None
         return normal_form(instant)
-
-
-def _is_portable(value: object) -> bool:
-    return not isinstance(value, int) or value in INT64

@@ -112,7 +112,8 @@ def _told(error: ValidationError) -> Iterator[str]:
         for name in given:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else "see --about."
+                listed = ", ".join(known) if prefix else "see --about"
+                hint = f"did you mean {close[0]}?" if close else f"{listed}."
                 yield f"Setting {prefix}{_printable(name)} is unknown: {hint}"
     else:
         yield f"Setting {where} {_takes(schema)}."

@@ -169,7 +169,9 @@ class CallsUploadingsStream(MetrikaStream):
                 created = parse_time(uploading.get("create_time"))
                 if bookmark.wants(created) or uploading_id in by_name:
                     status = uploading.get("status")
-                    if isinstance(status, str) and status not in STATUSES:
+                    if not isinstance(status, str):
+                        status = None
+                    elif status not in STATUSES:
                         oddities.add(UNKNOWN_STATUS, status, uploading)
                     bookmark.saw(uploading_id, created, status)
                     yield shaper.shape({"counter_id": counter_id}, uploading)

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from functools import cached_property
 
+import click
 from singer_sdk import typing as th
 from singer_sdk.configuration._dict_config import merge_missing_config_jsonschema
 from singer_sdk.helpers.capabilities import EMIT_ACTIVATE_VERSION_CONFIG
@@ -244,6 +245,12 @@ class TapMetrikaCalls(CommandLineTap):
         if self.failures:
             raise SyncFailedError(self.failures)
 
+    @override
+    def check_connection(self) -> None:
+        from tap_metrika_calls.check import check_connection  # noqa: PLC0415
+
+        check_connection(self.client, self.wanted_counters, click.echo)
+
     def stop(self, error: MetrikaError) -> None:
         """Take note of an error behind which no stream can go on."""
         self.stopped = True
@@ -253,10 +260,9 @@ class TapMetrikaCalls(CommandLineTap):
     def _log_summary(self) -> None:
         sent = self.client.requests
         self.logger.info(
-            "Loaded %s with %d requests (%s; %d of them retries): %.1f %% of the %d "
-            "that the API allows a login in a day",
-            ", ".join(f"{n} {name}" for name, n in self.emitted.items()) or "nothing",
-            sent.total(),
+            "Records: %s. Requests: %s. Retries: %d. That is %.1f %% of the %d "
+            "requests that the API allows a login in a day.",
+            ", ".join(f"{n} {name}" for name, n in self.emitted.items()) or "none",
             ", ".join(f"{n} {kind}" for kind, n in sent.items()) or "none",
             self.client.retries,
             100 * sent.total() / REQUESTS_A_DAY,

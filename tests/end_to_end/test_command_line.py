@@ -229,3 +229,43 @@ def test_a_damaged_state_is_one_plain_line(
     assert result.code == 1
     assert len(result.errors) == 1
     assert result.errors[0].startswith(told)
+
+
+def test_the_connection_test_tells_of_each_counter(
+    api: Sandbox, tmp_path: Path
+) -> None:
+    api.add_counter(1, uploads=3)
+    api.add_counter(2)
+    for number in (5, 6):
+        api.add_upload(2, id=number)
+    counters = [{"counter_id": 1}, {"counter_id": 2, "uploading_ids": [5, 7]}]
+    result = run(config_for(api, counters=counters), tmp_path, "--test")
+    assert result.code == 0
+    assert "ERROR" not in result.log
+    assert result.lines == [
+        "Counter 1 can be read. Uploads: 3.",
+        "Counter 2 can be read. Uploads: 2, 1 of the 2 configured among them.",
+    ]
+    assert len(api.requests) == 2
+
+
+def test_the_connection_test_tells_what_cannot_be_read(
+    api: Sandbox, tmp_path: Path
+) -> None:
+    api.add_counter(1, uploads=3)
+    api.add_counter(2, closed=True)
+    counters = [{"counter_id": 1}, {"counter_id": 2}, {"counter_id": 3}]
+    result = run(config_for(api, counters=counters), tmp_path, "--test")
+    assert result.code == 1
+    assert result.lines == ["Counter 1 can be read. Uploads: 3."]
+    assert [line[:9] for line in result.errors] == ["Counter 2", "Counter 3"]
+    result = run(config_for(api, oauth_token="no"), tmp_path, "--test")
+    assert (result.code, len(result.errors)) == (1, 1)
+    result = run({"oauth_token": "no", "lookup": 1}, tmp_path, "--test")
+    assert (result.code, len(result.errors)) == (1, 1)
+
+
+def test_the_schemas_can_be_tested_alone(tmp_path: Path) -> None:
+    result = run({"oauth_token": "x"}, tmp_path, "--test=schema")
+    assert result.code == 0
+    assert [message["type"] for message in result.messages] == ["SCHEMA", "SCHEMA"]

@@ -242,6 +242,6 @@ def test_the_summary_tells_what_it_cost(
     api.add_counter(7, uploads=3)
     sync(config_for(api, counter_id=7))
     assert (
-        "Loaded 3 calls_uploadings with 1 requests (1 list; 0 of them retries): "
-        "0.0 % of the 5000 that the API allows a login in a day"
+        "Records: 3 calls_uploadings. Requests: 1 list. Retries: 0. That is 0.0 % of "
+        "the 5000 requests that the API allows a login in a day."
     ) in caplog.text
