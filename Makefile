@@ -1,7 +1,8 @@
 PYTHON ?= python3
 TOOLS := .tools
-UV := $(TOOLS)/bin/uv
 UV_VERSION := 0.13.9
+export MELTANO_VERSION := 4.4.1
+export UV := $(CURDIR)/$(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 
 .PHONY: help setup demo test test-long lint bench generate mutation audit clean

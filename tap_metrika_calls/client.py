@@ -28,9 +28,10 @@ from tap_metrika_calls.answers import (
 from tap_metrika_calls.quota import QuotaAdapter
 
 if t.TYPE_CHECKING:
-    import msgspec
     import logging
     from collections.abc import Callable, Iterator, Mapping
+
+    import msgspec
 
 
 _T = t.TypeVar("_T")

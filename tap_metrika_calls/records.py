@@ -9,10 +9,11 @@ from tap_metrika_calls.bookmark import normal_form
 from tap_metrika_calls.settings import parse_time
 
 if t.TYPE_CHECKING:
-    from tap_metrika_calls.answers import Fields
     from collections.abc import Iterator, Mapping
 
     from singer_sdk.helpers.types import Record
+
+    from tap_metrika_calls.answers import Fields
 
 UNDOCUMENTED = "Fields that no documentation of the API knows were left out"
 MISFIT = "Values of another type than documented were loaded as null"

@@ -1,0 +1,119 @@
+"""Loads uploads of calls into DuckDB through Meltano, and shows them: `make demo`.
+
+Reads the bundled stand-in of the API; with TAP_METRIKA_CALLS_OAUTH_TOKEN set, the real
+one. All that it makes lies in `.demo`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import typing as t
+from datetime import UTC, datetime
+from pathlib import Path
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".demo"
+TOKEN = "TAP_METRIKA_CALLS_OAUTH_TOKEN"  # noqa: S105
+PLUGINS = ("tap-metrika-calls", "target-duckdb")
+MINUTES_A_SECOND = 60  # how much faster the stand-in's time goes
+
+
+def main() -> int:
+    """Run the demo.
+
+    Returns:
+        Exit code.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    FOLDER.mkdir(exist_ok=True)
+    real = bool(os.environ.get(TOKEN))
+    database = FOLDER / ("metrika.duckdb" if real else "trial.duckdb")
+    environment = os.environ | {
+        "MELTANO_ENVIRONMENT": "prod" if real else "trial",
+        "MELTANO_CLI_LOG_LEVEL": "warning",
+        "MELTANO_SYS_DIR_ROOT": str(FOLDER / "meltano"),
+        "TARGET_DUCKDB_PATH": str(database),
+    }
+    try:
+        with contextlib.ExitStack() as stack:
+            if not real:
+                url, token = stack.enter_context(sandbox())
+                environment |= {"SANDBOX_URL": url, "SANDBOX_TOKEN": token}
+            say("Installing the tap and the loader")
+            run(*meltano(), "install", *PLUGINS, environment=environment)
+            say(f"Loading {'from Yandex Metrica' if real else 'from the stand-in'}")
+            run(*meltano(), "run", *PLUGINS, environment=environment)
+            show(database)
+    except subprocess.CalledProcessError as error:
+        say(f"Stopped: {' '.join(map(str, error.cmd[:4]))} ended with an error")
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+@contextlib.contextmanager
+def sandbox() -> Iterator[tuple[str, str]]:
+    """Run the stand-in; its world began with the first demo, and goes on."""
+    began = FOLDER / "began"
+    if not began.exists():
+        began.write_text(datetime.now(UTC).isoformat(), encoding="utf-8")
+    command = [sys.executable, "-m", "sandbox", "--epoch", began.read_text("utf-8")]
+    command += ["--speed", str(MINUTES_A_SECOND), "--uploads", "30"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            if process.stdout is None or not (ready := process.stdout.readline()):
+                raise subprocess.CalledProcessError(process.wait(), command)
+            url, *_, token = ready.split()
+            yield url, token
+        finally:
+            process.terminate()
+
+
+def meltano() -> tuple[str, ...]:
+    """The command of Meltano, installed on its first use."""
+    version = os.environ["MELTANO_VERSION"]
+    return (os.environ["UV"], "tool", "run", "--from", f"meltano=={version}", "meltano")
+
+
+def run(*command: str, environment: dict[str, str]) -> None:
+    """Run a command; it is shown only if it fails, or if it warns.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        if code := process.wait():
+            raise subprocess.CalledProcessError(code, command)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def show(database: Path) -> None:
+    """Print what the database holds, with the DuckDB of the loader."""
+    loader = FOLDER / "meltano" / "loaders" / "target-duckdb"
+    python = loader / "venv" / "bin" / "python"
+    table = ROOT / "scripts" / "show_calls.py"
+    seen = FOLDER / f"{database.stem}.seen.json"
+    subprocess.run([python, table, database, seen], check=True)
+
+
+def say(text: str) -> None:
+    """Tell how far the demo is."""
+    print(f"{text} ...", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
