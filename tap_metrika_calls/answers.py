@@ -52,15 +52,16 @@ def read_body(body: bytes, kind: type[_Body]) -> _Body:
 
 
 def fields(raw: msgspec.Raw) -> Fields:
-    """Read one object; empty where there is none.
+    """Read one object; empty where there is none that can be read.
 
-    Integers beyond 64 bits, which no target can store, are given as strings.
+    Numbers that no target can store are given as strings, which fit no number's
+    property.
     """
-    with contextlib.suppress(msgspec.ValidationError):
+    with contextlib.suppress(msgspec.ValidationError, UnicodeDecodeError):
         return _quick.decode(raw)
     try:
         odd = _any.decode(raw)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeDecodeError):
         return {}
     return {
         name: str(value) if isinstance(value, int) and value not in INT64 else value
@@ -77,7 +78,7 @@ def usable_id(source: Fields) -> int | None:
 _Int64 = t.Annotated[int, msgspec.Meta(ge=INT64.start, le=INT64.stop - 1)]
 _Value = _Int64 | str | float | bool | list[t.Any] | Fields | None
 _quick = msgspec.json.Decoder(dict[str, _Value])
-_any = msgspec.json.Decoder(Fields)
+_any = msgspec.json.Decoder(Fields, float_hook=str)
 
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(
