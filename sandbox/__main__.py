@@ -42,4 +42,5 @@ def main() -> None:
         signal.sigwait(stops)
 
 
-main()
+if __name__ == "__main__":
+    main()

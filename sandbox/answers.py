@@ -7,7 +7,11 @@ import typing as t
 from aiohttp import web
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+
+TOKEN = "sandbox-token"  # noqa: S105
+EXPIRED_TOKEN = "expired-token"  # noqa: S105
 
 
 def error(
@@ -27,3 +31,18 @@ def throttled(
 ) -> web.Response:
     """A quota that is exceeded."""
     return error(status, error_type, f"Quota exceeded: {error_type}", headers)
+
+
+def refusal(
+    request: web.Request, delegates: Collection[str] | None
+) -> web.Response | None:
+    """Why a request may not be answered: its token, or the account it asks for."""
+    given = request.headers.get("Authorization", "")
+    if given == f"OAuth {EXPIRED_TOKEN}":
+        return error(403, "invalid_token", "The token has expired")
+    if given != f"OAuth {TOKEN}":
+        return error(401, "unauthorized", "Wrong token")
+    login = request.query.get("ulogin")
+    if login and delegates is not None and login not in delegates:
+        return error(403, "access_denied", "No rights of this account")
+    return None

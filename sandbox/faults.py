@@ -44,22 +44,18 @@ async def fail(
     fault: str,
     request: web.Request,
     wait: Wait,
-    slow_seconds: float,
 ) -> web.StreamResponse:
     """Answer a request with a fault.
 
     Args:
-        fault: One of `FAULTS`.
+        fault: One of `FAULTS` but "slow", which delays an answer and gives none.
         request: The request.
         wait: Waits some seconds, less if the sandbox closes.
-        slow_seconds: How long the fault "slow" takes.
     """
     if fault in _WHOLE:
         return _WHOLE[fault]()
-    if fault == "slow":
-        await wait(slow_seconds)
     transport = request.transport
-    if transport is None or fault in {"slow", "drop_before"}:
+    if transport is None or fault == "drop_before":
         _abort(transport)
         return web.Response(status=503)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -125,7 +121,7 @@ _WHOLE: dict[str, Callable[[], web.Response]] = {
     "json_null": lambda: _json("null"),
     "json_list": lambda: _json("[]"),
     "bad_gzip": lambda: web.Response(
-        body=gzip.compress(BODY)[:-12] + b"damaged!",
+        body=gzip.compress(BODY)[:10] + b"\xff" * 50,
         headers={"Content-Encoding": "gzip", "Content-Type": "application/json"},
     ),
     "redirect": lambda: web.Response(

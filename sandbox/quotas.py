@@ -30,6 +30,7 @@ class Quotas:
     per_counter_day: int = 5_000
     _recent: deque[float] = field(default_factory=deque)
     _today: date | None = None
+    _all: int = 0
     _requests: Counter[int] = field(default_factory=Counter)
 
     def exceeded(
@@ -47,11 +48,12 @@ class Quotas:
         """
         if today != self._today:
             self._today = today
+            self._all = 0
             self._requests.clear()
-        self._requests[0] += 1
+        self._all += 1
         if counter_id is not None:
             self._requests[counter_id] += 1
-        if self._requests[0] > self.per_day:
+        if self._all > self.per_day:
             return "quota_requests_by_uid"
         if counter_id is not None and self._requests[counter_id] > self.per_counter_day:
             return "quota_requests_by_counter_id"

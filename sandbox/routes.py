@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import typing as t
 
 from aiohttp import web
 
 from sandbox.answers import error
-from sandbox.world import BULK, Counter, Fields, bulk_page
+from sandbox.calls import counted
 
 if t.TYPE_CHECKING:
     from sandbox.server import Sandbox
+    from sandbox.world import Counter, Fields
 
-ID_COLUMNS = {"UserId": "USER_ID", "ClientId": "CLIENT_ID", "Yclid": "YCLID"}
 MOST_COUNTERS_A_PAGE = 10_000
 MOST_COMMENT = 255
+FURTHEST_COUNTER = 100_000
+LONGEST_NUMBER = 19  # digits of an int64
+INT32 = 2**31
+INT64 = 2**63
 
 
 class Routes:
@@ -24,14 +26,15 @@ class Routes:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._pages: dict[tuple[int, int, int], bytes] = {}
 
     async def uploading(self, request: web.Request) -> web.Response:
         """One upload."""
         counter = self._counter(request)
         if isinstance(counter, web.Response):
             return counter
-        upload_id = int(request.match_info["id"])
+        upload_id = _parsed(request.match_info["id"], INT64)
+        if upload_id is None:
+            return error(400, "invalid_parameter", "id is no int64")
         found = counter.find(upload_id, self._sandbox.now())
         if found is not None:
             return web.json_response({"uploading": found})
@@ -48,17 +51,24 @@ class Routes:
         offset = _number(request, "offset", 0)
         if limit is None or offset is None or limit < 1:
             return error(400, "invalid_parameter", "limit, offset")
-        if counter.bulk:
-            return _json(self._bulk(counter, offset, limit))
-        now = self._sandbox.now()
-        page = [u.at(now) for u in self._ordered(counter)[offset : offset + limit]]
-        return web.json_response({"uploadings": page})
+        page = counter.page(self._sandbox.order, offset, limit, self._sandbox.now())
+        body = b'{"uploadings":[' + b",".join(page) + b"]}"
+        return web.Response(body=body, content_type="application/json")
+
+    async def unknown(self, _: web.Request) -> web.Response:
+        """No such endpoint."""
+        return error(404, "not_found", "No such endpoint")
 
     async def counters(self, request: web.Request) -> web.Response:
         """One page of the counters."""
         per_page = _number(request, "per_page", 1_000)
         offset = _number(request, "offset", 1)
-        if not per_page or not offset or per_page > MOST_COUNTERS_A_PAGE:
+        if (
+            not per_page
+            or not offset
+            or per_page > MOST_COUNTERS_A_PAGE
+            or offset > FURTHEST_COUNTER
+        ):
             return error(400, "invalid_parameter", "per_page, offset")
         counters = list(self._sandbox.counters.values())
         page = counters[offset - 1 : offset - 1 + per_page]
@@ -73,49 +83,40 @@ class Routes:
         form = await request.post()
         file = form.get("file")
         comment = request.query.get("comment", "")
-        if not isinstance(file, web.FileField) or len(comment) > MOST_COMMENT:
+        kind = request.query.get("client_id_type")
+        if not isinstance(file, web.FileField):
             return error(400, "missing_parameter", "file")
-        rows = list(csv.DictReader(io.StringIO(file.file.read().decode("utf-8-sig"))))
-        columns = set(rows[0]) if rows else set()
-        kinds = [kind for name, kind in ID_COLUMNS.items() if name in columns]
-        if len(kinds) != 1 or "DateTime" not in columns:
-            return error(400, "invalid_parameter", "DateTime and one kind of ID wanted")
-        fields = {**_counted(rows), "comment": comment, "client_id_type": kinds[0]}
+        if len(comment) > MOST_COMMENT:
+            return error(400, "invalid_parameter", "comment is too long")
+        try:
+            fields = {**counted(file.file.read(), kind), "comment": comment}
+        except ValueError as problem:
+            return error(400, "invalid_parameter", str(problem))
         return web.json_response(
             {"uploading": self._sandbox.world.receive(counter.id, fields)}
         )
 
     def _counter(self, request: web.Request) -> Counter | web.Response:
-        counter = self._sandbox.counters.get(int(request.match_info["counter"]))
+        counter_id = _parsed(request.match_info["counter"], INT32)
+        if counter_id is None:
+            return error(400, "invalid_parameter", "counterId is no int32")
+        counter = self._sandbox.counters.get(counter_id)
         if counter is None:
             return error(404, "not_found", "No such counter")
         if counter.closed:
             return error(403, "access_denied", "Access is denied")
         return counter
 
-    def _ordered(self, counter: Counter) -> list[t.Any]:
-        if self._sandbox.order == "newest":
-            return counter.uploads[::-1]
-        if self._sandbox.order == "shuffled":
-            return sorted(counter.uploads, key=lambda u: hash(str(u.fields.get("id"))))
-        return counter.uploads
-
-    def _bulk(self, counter: Counter, offset: int, limit: int) -> bytes:
-        key = (counter.id, offset, limit)
-        if key not in self._pages:
-            if len(self._pages) >= BULK // 20:
-                self._pages.pop(next(iter(self._pages)))
-            self._pages[key] = bulk_page(counter, offset, limit)
-        return self._pages[key]
-
 
 def _number(request: web.Request, name: str, default: int) -> int | None:
-    text = request.query.get(name, str(default))
-    return int(text) if text.isdecimal() else None
+    return _parsed(request.query.get(name, str(default)), INT64)
 
 
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
+def _parsed(text: str, limit: int) -> int | None:
+    """A number that is not negative and below a limit, or None."""
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER or int(text) >= limit:
+        return None
+    return int(text)
 
 
 def _described(counter: Counter) -> Fields:
@@ -133,19 +134,4 @@ def _described(counter: Counter) -> Fields:
         "hide_address": 1,
         "code_status": "CS_OK",
         "gdpr_agreement_accepted": 1,
-    }
-
-
-def _counted(rows: list[dict[str, str]]) -> Fields:
-    valid = [
-        row
-        for row in rows
-        if row["DateTime"].isdecimal() and any(row.get(name) for name in ID_COLUMNS)
-    ]
-    static = sum(row.get("StaticCall") == "1" for row in valid)
-    return {
-        "source_quantity": len(rows),
-        "line_quantity": len(valid),
-        "static_calls_quantity": static,
-        "dynamic_calls_quantity": len(valid) - static,
     }

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 import threading
-import time
 import typing as t
 from collections import Counter as Count
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
 
-from sandbox.answers import error, throttled
-from sandbox.faults import TRANSIENT_FAULTS, fail
+from sandbox.answers import refusal, throttled
+from sandbox.faults import FAULTS, TRANSIENT_FAULTS, fail
+from sandbox.journal import Planned, Request, error_type_of, kind_of
 from sandbox.quotas import Quotas
 from sandbox.routes import Routes
 from sandbox.world import Counter, Fields, World
@@ -26,34 +26,8 @@ if t.TYPE_CHECKING:
 
     Handler: t.TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-TOKEN = "sandbox-token"  # noqa: S105
-EXPIRED_TOKEN = "expired-token"  # noqa: S105
 HTTP_ERROR = 400
 THROTTLED = (420, 429)
-
-
-@dataclass
-class Request:
-    """One request that arrived; `status` and `error_type` follow with its answer."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    kind: str
-    time: float = field(default_factory=time.monotonic)
-    status: int | None = None
-    error_type: str | None = None
-
-
-@dataclass
-class Planned:
-    """An answer or a fault that waits for its requests."""
-
-    path: str
-    times: float
-    fault: str = ""
-    answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
 
 
 class Sandbox:
@@ -84,7 +58,7 @@ class Sandbox:
         self.order = "newest"
         self.unknown_id_status = 404
         self.delegates: set[str] | None = {"agency-client"}
-        self.on_request: Callable[[Request], object] = lambda _: None
+        self.on_request: Callable[[Request], object] | None = None
         self.requests: list[Request] = []
         self.max_in_flight = 0
         self.url = ""
@@ -93,6 +67,7 @@ class Sandbox:
         self._planned: list[Planned] = []
         self._random = random.Random(seed)
         self._ready = threading.Event()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
@@ -108,6 +83,11 @@ class Sandbox:
     def now(self) -> datetime:
         """The time in the world."""
         return self.world.now()
+
+    @property
+    def clock(self) -> datetime:
+        """The time in the world, as `advance` moves it."""
+        return self.now()
 
     def advance(self, seconds: float) -> None:
         """Move the world's time on."""
@@ -130,14 +110,19 @@ class Sandbox:
     ) -> Fields:
         """Add an upload that is answered as it is, also when it is changed later."""
         if id is None:
-            id = 1 + len(self.counters[counter_id].uploads)  # noqa: A001
+            id = self.counters[counter_id].next_id()  # noqa: A001
         given = {"id": id, "create_time": create_time, "status": status, **fields}
-        kept = {name: value for name, value in given.items() if value is not None}
-        return self.world.add_upload(counter_id, kept)
+        for name in ("create_time", "status"):
+            if given[name] is None:
+                del given[name]
+        return self.world.add_upload(counter_id, given)
 
-    def fail(self, fault: str, *, times: float = 1, path: str = "") -> None:
+    def fail(self, fault: str, *, times: float = 1, path: str | None = None) -> None:
         """Let the next requests fail whose path (with its query) has this pattern."""
-        self._planned.append(Planned(path, times, fault=fault))
+        if fault not in FAULTS:
+            message = f"No such fault: {fault}"
+            raise ValueError(message)
+        self._planned.append(Planned(path or "", times, fault=fault))
 
     def answer(
         self,
@@ -146,11 +131,12 @@ class Sandbox:
         *,
         status: int = 200,
         headers: dict[str, str] | None = None,
-        times: float = float("inf"),
+        times: float | None = None,
     ) -> None:
         """Answer requests whose path (with its query) has this pattern as given."""
         headers = {"Content-Type": "application/json"} | (headers or {})
-        self._planned.append(Planned(path, times, answer=(status, headers, body)))
+        often = math.inf if times is None else times
+        self._planned.append(Planned(path, often, answer=(status, headers, body)))
 
     def reset(self) -> None:
         """Forget the requests so far."""
@@ -171,15 +157,28 @@ class Sandbox:
         """Start, and return when requests are taken."""
         self._thread.start()
         self._ready.wait()
+        if self._failure:
+            self._thread.join()
+            raise self._failure
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop at once, whatever is under way."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Stop at once; more than once is fine."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except OSError as failure:
+            self._failure = failure
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -187,11 +186,12 @@ class Sandbox:
         app = web.Application(middlewares=[self._middleware], client_max_size=2**26)
         routes = Routes(self)
         base = "/management/v1"
-        one = base + r"/counter/{counter:\d+}/offline_conversions"
-        app.router.add_get(one + r"/calls_uploading/{id:\d+}", routes.uploading)
+        one = base + "/counter/{counter}/offline_conversions"
+        app.router.add_get(one + "/calls_uploading/{id}", routes.uploading)
         app.router.add_get(one + "/calls_uploadings", routes.uploadings)
         app.router.add_get(base + "/counters", routes.counters)
         app.router.add_post(one + "/upload_calls", routes.upload)
+        app.router.add_route("*", "/management/{rest:.*}", routes.unknown)
         app.router.add_get("/sandbox/stats", self._tell_stats)
         app.router.add_post("/sandbox/reset", self._tell_stats)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
@@ -220,17 +220,21 @@ class Sandbox:
             request.path,
             dict(request.query),
             dict(request.headers),
-            _kind(request.path),
+            kind_of(request.path),
         )
         self.requests.append(record)
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
         try:
-            self.on_request(record)
+            if self.on_request:
+                self.on_request(record)
             response = await self._respond(request, handler)
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                return response  # the client saw no whole answer
             record.status = response.status
             if isinstance(response, web.Response) and response.status >= HTTP_ERROR:
-                record.error_type = _error_type(response)
+                record.error_type = error_type_of(response)
             return response
         finally:
             self._in_flight -= 1
@@ -251,14 +255,15 @@ class Sandbox:
             status, headers, body = planned.answer
             return web.Response(status=status, headers=headers, body=body)
         fault = planned.fault if planned else self._random_fault()
-        if fault:
-            return await fail(fault, request, self._wait, self.slow_seconds)
-        return self._refusal(request) or await handler(request)
+        if fault == "slow":
+            await self._wait(self.slow_seconds)
+        elif fault:
+            return await fail(fault, request, self._wait)
+        return refusal(request, self.delegates) or await handler(request)
 
     def _plan_for(self, path: str) -> Planned | None:
         for planned in self._planned:
-            if planned.times > 0 and re.search(planned.path, path):
-                planned.times -= 1
+            if planned.takes(path):
                 return planned
         return None
 
@@ -267,34 +272,9 @@ class Sandbox:
             return ""
         return self._random.choice(self.faults)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        given = request.headers.get("Authorization", "")
-        if given == f"OAuth {EXPIRED_TOKEN}":
-            return error(403, "invalid_token", "The token has expired")
-        if given != f"OAuth {TOKEN}":
-            return error(401, "unauthorized", "Wrong token")
-        login = request.query.get("ulogin")
-        if login and self.delegates is not None and login not in self.delegates:
-            return error(403, "access_denied", "No rights of this account")
-        return None
-
     async def _wait(self, seconds: float) -> None:
         """Wait, but not longer than the server lives."""
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return
-
-
-def _kind(path: str) -> str:
-    kinds = {"calls_uploadings": "list", "counters": "counters"}
-    last = path.rsplit("/", 1)[-1]
-    return kinds.get(last, "upload" if last == "upload_calls" else "uploading")
-
-
-def _error_type(response: web.Response) -> str | None:
-    try:
-        body = msgspec.json.decode(response.body or b"")  # type: ignore[arg-type]
-        return str(body["errors"][0]["error_type"])
-    except (msgspec.DecodeError, KeyError, TypeError, IndexError):
-        return None

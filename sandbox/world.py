@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import typing as t
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
-import msgspec
+from sandbox.bulk import bulk_id, bulk_upload, encoded_uploads
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Fields: t.TypeAlias = dict[str, t.Any]
 
 FIRST_COUNTER = 10_000_001
 BULK = 1_000  # counters with more uploads are computed, not kept
 MOSCOW = timezone(timedelta(hours=3))
+SHUFFLE_STEP = 1_000_003  # prime, above the number of uploads of a counter
+ORDERS = ("newest", "oldest", "shuffled")
+UNLINKABLE_SHARE = 0.15
+MAY_BE_ABSENT = ("comment", "type", "linked_quantity", "static_calls_quantity")
 STAGES = ("PREPARED", "UPLOADED", "EXPORTED", "MATCHED")
 COMMENTS = ("звонки колл-центра", "Выгрузка CRM 📞", "calls, week 12", "", "ёлка «Сад»")
 
@@ -49,13 +57,38 @@ class Counter:
 
     def find(self, upload_id: int, now: datetime) -> Fields | None:
         """The upload with an ID, as it is now."""
-        if self.bulk:
-            index = upload_id - bulk_id(self.id, 0)
-            return bulk_upload(self.id, index) if 0 <= index < self.bulk else None
+        index = upload_id - bulk_id(self.id, 0)
+        if 0 <= index < self.bulk:
+            return bulk_upload(self.id, index)
         for upload in self.uploads:
             if upload.fields.get("id") == upload_id:
                 return upload.at(now)
         return None
+
+    def page(self, order: str, offset: int, limit: int, now: datetime) -> list[bytes]:
+        """Some of the uploads as JSON, in an order of `ORDERS`."""
+        total = self.bulk + len(self.uploads)
+        places = range(total)[offset : offset + limit]
+        if order == "newest":
+            places = range(total - 1, -1, -1)[offset : offset + limit]
+        indices: Iterable[int] = places
+        if order == "shuffled":
+            indices = [place * SHUFFLE_STEP % total for place in places]
+        if not self.uploads:
+            return encoded_uploads(self.id, indices)
+        return [self._encoded(index, now) for index in indices]
+
+    def next_id(self) -> int:
+        """An ID above all that are known."""
+        ids = [u.fields["id"] for u in self.uploads if _is_int(u.fields.get("id"))]
+        if self.bulk:
+            ids.append(bulk_id(self.id, self.bulk - 1))
+        return max(ids, default=0) + 1
+
+    def _encoded(self, index: int, now: datetime) -> bytes:
+        if index < self.bulk:
+            return encoded_uploads(self.id, (index,))[0]
+        return json.dumps(self.uploads[index - self.bulk].at(now)).encode()
 
 
 class World:
@@ -68,7 +101,7 @@ class World:
     def __init__(
         self, *, seed: int, counters: int, uploads: int, epoch: datetime, speed: float
     ) -> None:
-        self.epoch = epoch
+        self.epoch = epoch.astimezone(UTC)
         self.speed = speed
         self.skipped = 0.0
         self.counters: dict[int, Counter] = {}
@@ -90,11 +123,13 @@ class World:
         if uploads > BULK:
             counter.bulk = uploads
             return counter
-        next_id = self._random.choice((100_000, 2**53)) + counter_id % 1000 * 10_000
+        next_id = (100_000, 2**53)[counter_id % 2] + counter_id % 1000 * 10_000
         for index in range(uploads):
             next_id += self._random.randint(1, 9)
             age = timedelta(minutes=40 * (uploads - index) - 30)
-            counter.uploads.append(self._live(next_id, self.epoch - age, index))
+            counter.uploads.append(
+                self._live(next_id, self.epoch - age, stuck=index % 20 == 7)  # noqa: PLR2004
+            )
         return counter
 
     def add_upload(self, counter_id: int, fields: Fields) -> Fields:
@@ -104,19 +139,29 @@ class World:
 
     def receive(self, counter_id: int, fields: Fields) -> Fields:
         """Add an upload that begins to live now."""
-        uploads = self.counters[counter_id].uploads
-        known = [u.fields["id"] for u in uploads if isinstance(u.fields.get("id"), int)]
-        upload = self._live(max(known, default=0) + 1, self.now(), len(uploads))
-        upload.fields.update(fields)
-        uploads.append(upload)
-        return upload.at(self.now())
+        counter = self.counters[counter_id]
+        now = self.now()
+        upload = self._live(counter.next_id(), now, given=fields)
+        counter.uploads.append(upload)
+        return upload.at(now)
 
-    def _live(self, upload_id: int, created: datetime, index: int) -> Upload:
+    def _live(
+        self,
+        upload_id: int,
+        created: datetime,
+        *,
+        stuck: bool = False,
+        given: Fields | None = None,
+    ) -> Upload:
         rng = self._random
         rows = rng.randint(1, 500)
         valid = rng.randint(rows // 2, rows)
         static = rng.randint(0, valid // 3)
-        linked = rng.randint(0, valid - static)
+        if given:
+            valid = given["line_quantity"]
+            static = given["static_calls_quantity"]
+        unlinkable = rng.random() < UNLINKABLE_SHARE
+        linked = 0 if unlinkable else rng.randint(0, valid - static)
         fields: Fields = {
             "id": upload_id,
             "create_time": _written(created, rng.choice((UTC, MOSCOW))),
@@ -132,47 +177,21 @@ class World:
             "user_not_found_quantity": valid - static - linked,
             "goal_not_found_quantity": 0,
         }
-        for name in rng.sample(sorted(fields)[7:], k=rng.choice((0, 0, 0, 2))):
-            if name not in {"id", "create_time", "status"}:
+        if given:
+            fields.update(given)
+        else:
+            for name in rng.sample(MAY_BE_ABSENT, k=rng.choice((0, 0, 0, 2))):
                 del fields[name]
         steps = sorted(rng.uniform(1, 115) for _ in range(4))
         last = "PROCESSED" if linked else "LINKAGE_FAILURE"
-        if index % 20 == 7:  # noqa: PLR2004
-            last = STAGES[-1]  # one that got stuck
+        if stuck:
+            last = STAGES[-1]
         begins = [created + timedelta(minutes=step) for step in (0, *steps)]
         return Upload(fields, list(zip(begins, (*STAGES, last), strict=True)))
 
 
-def bulk_id(counter_id: int, index: int) -> int:
-    """The ID of a computed upload."""
-    return counter_id * 10_000_000 + index
-
-
-def bulk_upload(counter_id: int, index: int) -> Fields:
-    """A computed upload: finished long ago."""
-    created = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=index)
-    return {
-        "id": bulk_id(counter_id, index),
-        "create_time": _written(created, UTC),
-        "source_quantity": 10,
-        "line_quantity": 9,
-        "comment": "звонки за неделю",
-        "client_id_type": "CLIENT_ID",
-        "status": "PROCESSED",
-        "static_calls_quantity": 1,
-        "dynamic_calls_quantity": 8,
-        "type": "CALLS",
-        "linked_quantity": 6,
-        "user_not_found_quantity": 2,
-        "goal_not_found_quantity": 0,
-    }
-
-
-def bulk_page(counter: Counter, offset: int, limit: int) -> bytes:
-    """A page of computed uploads, encoded."""
-    count = max(0, min(limit, counter.bulk - offset))
-    page = [bulk_upload(counter.id, i) for i in range(offset, offset + count)]
-    return msgspec.json.encode({"uploadings": page})
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _written(instant: datetime, zone: timezone) -> str:
