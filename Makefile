@@ -1,6 +1,7 @@
 PYTHON ?= python3
 TOOLS := .tools
 UV_VERSION := 0.13.9
+export UV_SYSTEM_CERTS := true
 export MELTANO_VERSION := 4.4.1
 export UV := $(CURDIR)/$(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
