@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".demo"
 TOKEN = "TAP_METRIKA_CALLS_OAUTH_TOKEN"  # noqa: S105
 PLUGINS = ("tap-metrika-calls", "target-duckdb")
+STOPS = (signal.SIGINT, signal.SIGTERM)
 MINUTES_A_SECOND = 60  # how much faster the stand-in's time goes
 
 
@@ -31,7 +32,8 @@ def main() -> int:
     Returns:
         Exit code.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for signum in STOPS:
+        signal.signal(signum, stop)
     FOLDER.mkdir(exist_ok=True)
     real = bool(os.environ.get(TOKEN))
     database = FOLDER / ("metrika.duckdb" if real else "trial.duckdb")
@@ -54,9 +56,14 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         say(f"Stopped: {' '.join(map(str, error.cmd[:4]))} ended with an error")
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     return 0
+
+
+def stop(signum: int, _: object) -> t.NoReturn:
+    """Stop what was started; the signal comes again from those that pass it on."""
+    for known in STOPS:
+        signal.signal(known, signal.SIG_IGN)
+    sys.exit(128 + signum)
 
 
 @contextlib.contextmanager
