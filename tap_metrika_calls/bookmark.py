@@ -50,7 +50,7 @@ class Bookmark:
         now: datetime,
         unsettled: timedelta,
     ) -> Bookmark:
-        """Go on from what the last sync left.
+        """Go on from what the last sync left; not from a bookmark in the future.
 
         Args:
             state: State of the counter's partition, empty for a new counter.
@@ -59,6 +59,8 @@ class Bookmark:
             unsettled: How long an unfinished upload holds the bookmark back.
         """
         value = parse_time(state.get("replication_key_value"))
+        if value is not None and value > now:
+            value = None
         floor = parse_time(state.get("start_date"))
         moved_back = floor is not None and (start_date is None or start_date < floor)
         moved_on = start_date is not None and (value is None or start_date > value)

@@ -28,6 +28,7 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_metrika_calls.settings import Wanted
     from tap_metrika_calls.tap import TapMetrikaCalls
 
 
@@ -109,6 +110,10 @@ class CallsUploadingsStream(MetrikaStream):
         """
 
     @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """None for the stream: each counter's bookmark knows how far it may go."""
+
+    @override
     def _write_starting_replication_value(self, context: Context | None) -> None:
         """Each counter has a start of its own."""
 
@@ -129,7 +134,7 @@ class CallsUploadingsStream(MetrikaStream):
         )
         try:
             for lookup in lookups:
-                bookmark = self._bookmark(states.of(lookup.wanted.counter_id))
+                bookmark = self._bookmark(lookup.wanted, states)
                 try:
                     yield from self._records(lookup, bookmark, oddities)
                     self._finish(lookup, bookmark, states)
@@ -144,13 +149,21 @@ class CallsUploadingsStream(MetrikaStream):
         finally:
             lookups.cancel()
 
-    def _bookmark(self, state: dict[str, t.Any]) -> Bookmark:
-        return Bookmark.resume(
-            state if self.replication_method == REPLICATION_INCREMENTAL else {},
-            parse_time(self.config.get("start_date")),
-            self._tap.started_at,
-            timedelta(days=self.config["unsettled_days"]),
-        )
+    def _bookmark(self, wanted: Wanted, states: CounterStates) -> Bookmark:
+        state = {}
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            state = states.of(wanted.counter_id)
+        now = self._tap.started_at
+        last = parse_time(state.get("replication_key_value"))
+        if wanted.whole and last is not None and last > now:
+            self.logger.warning(
+                "Counter %d: the bookmark lies in the future, so the counter is read "
+                "from its start. Check the clock of this machine.",
+                wanted.counter_id,
+            )
+        start_date = parse_time(self.config.get("start_date"))
+        unsettled = timedelta(days=self.config["unsettled_days"])
+        return Bookmark.resume(state, start_date, now, unsettled)
 
     def _records(
         self, lookup: Lookup, bookmark: Bookmark, oddities: Oddities

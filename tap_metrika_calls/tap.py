@@ -174,8 +174,10 @@ class TapMetrikaCalls(CommandLineTap):
         additional_properties=False,
     ).to_dict()
 
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *, catalog: dict[str, t.Any] | None = None, **kwargs: t.Any
+    ) -> None:
+        super().__init__(catalog=with_replication_methods(catalog), **kwargs)
         self._state_writer = EncodedStateWriter(self.message_writer)
         self.failures: list[str] = []
         self.stopped = False
@@ -268,3 +270,22 @@ class TapMetrikaCalls(CommandLineTap):
             100 * sent.total() / REQUESTS_A_DAY,
             REQUESTS_A_DAY,
         )
+
+
+def with_replication_methods(catalog: t.Any) -> t.Any:  # noqa: ANN401
+    """Put replication methods where the SDK looks for them.
+
+    The Singer specification has them in the metadata of a stream, where users and
+    Meltano write them; the SDK puts one beside it first, that it wrote itself.
+    """
+    if not isinstance(catalog, dict):
+        return catalog
+    streams = []
+    for stream in catalog.get("streams", ()):
+        root: dict[str, t.Any] = {}
+        for entry in stream.get("metadata", ()):
+            if not entry["breadcrumb"]:
+                root = entry["metadata"]
+        method = root.get("replication-method") or root.get("forced-replication-method")
+        streams.append({**stream, "replication_method": method} if method else stream)
+    return {**catalog, "streams": streams}
