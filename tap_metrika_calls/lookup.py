@@ -36,6 +36,8 @@ _Item = t.TypeVar("_Item")
 _Made = t.TypeVar("_Made", bound=Cancellable)
 
 A_HANDFUL = 10
+# A page without news is possible while uploads arrive, but not again and again.
+MOST_BARREN_PAGES = 3
 
 
 class Ahead(t.Generic[_Item, _Made]):
@@ -122,14 +124,15 @@ class Lookup:
                 asked.cancel()
 
     def _listed(self) -> Iterator[dict[int, Fields]]:
-        offset = pages = 0
+        offset = pages = barren = 0
         seen = SeenIds()
         while self._page is not None:
             raws = self._client.wait(self._page)
             page = self._usable(raws)
-            was_empty = not page
+            had_any = bool(page)
             seen.keep_fresh(page)
-            if not (page or was_empty):
+            barren = barren + 1 if had_any and not page else 0
+            if barren >= MOST_BARREN_PAGES:
                 raise CounterError(_endless(self.wanted.counter_id))
             pages += 1
             offset += len(raws)

@@ -131,7 +131,7 @@ def test_any_bytes_as_a_configuration(tmp_path: Path, text: bytes) -> None:
 def test_any_configuration_in_the_environment(config: dict[str, str]) -> None:
     env = {PREFIX + name.upper(): value for name, value in config.items()}
     with mock.patch.dict(os.environ, {}):
-        outcome("--config=ENV", env=t.cast("dict[str, str]", env))
+        outcome("--config=ENV", env=env)
 
 
 @fuzzed

@@ -218,7 +218,7 @@ def test_a_list_without_end_is_an_error(
     assert run.code == 1
     assert "Counter 7 cannot be read: the API sends the same list" in run.errors[0]
     assert len(run.ids) == 3
-    assert len(api.requests) == 4
+    assert len(api.requests) == 6
 
 
 def test_an_undocumented_field_is_told_once_and_left_out(
