@@ -95,8 +95,6 @@ class Life:
         patch = self.monkeypatch
         patch.setattr("tap_metrika_calls.client.UPLOADINGS_LIMIT", PAGE)
         patch.setattr("tap_metrika_calls.lookup.UPLOADINGS_LIMIT", PAGE)
-        began = property(lambda _: self.now)
-        patch.setattr(TapMetrikaCalls, "started_at", began)
         for _ in range(SYNCS):
             self._pass(self.random.expovariate(1) * 20)
             if self.random.random() < 0.15:

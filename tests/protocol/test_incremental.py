@@ -104,7 +104,8 @@ def test_an_upload_of_the_future_does_not_hide_the_present(api: Sandbox) -> None
     api.add_upload(7, id=1, create_time="2999-01-01T00:00:00Z")
     first = sync(whole(api))
     assert first.bookmarks[7] < "2998"
-    api.add_upload(7, id=2, create_time=ago(seconds=-30))
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    api.add_upload(7, id=2, create_time=soon.isoformat())
     assert sorted(sync(whole(api), first.state).ids) == [1, 2]
 
 
