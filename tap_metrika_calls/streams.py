@@ -18,6 +18,7 @@ from typing_extensions import override
 from tap_metrika_calls.bookmark import STATUSES, Bookmark
 from tap_metrika_calls.errors import CounterError, MetrikaError
 from tap_metrika_calls.lookup import Ahead, Lookup
+from tap_metrika_calls.progress import with_progress
 from tap_metrika_calls.records import Oddities, RecordShaper
 from tap_metrika_calls.settings import parse_time
 from tap_metrika_calls.state import CounterStates
@@ -56,7 +57,7 @@ class MetrikaStream(Stream):
             return
         oddities = Oddities()
         try:
-            for record in self.read(oddities):
+            for record in with_progress(self.read(oddities), self.name):
                 self._tap.emitted[self.name] += 1
                 yield record
         except MetrikaError as error:
