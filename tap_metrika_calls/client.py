@@ -221,10 +221,7 @@ class MetrikaClient:
         try:
             return self._get(Request("counters", "counters", wanted, params), read)
         except (errors.CounterError, errors.UploadingUnknownError) as error:
-            msg = (
-                f"The API refused the list of counters ({error}): check that the token "
-                "has the scope metrika:read, and the setting ulogin."
-            )
+            msg = f"The list of counters cannot be read ({error}). Look at ulogin too."
             raise errors.MetrikaError(msg) from None
 
     def _get(self, request: Request, read: Callable[[bytes], _T]) -> _T:

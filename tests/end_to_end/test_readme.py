@@ -1,0 +1,93 @@
+"""The commands of the README are run, and its error lines are the tap's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.support import PREFIX, TAP, clean_environment, config_for, sync
+
+if t.TYPE_CHECKING:
+    from sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+READMES = ("README.md", "README.ru.md")
+RUNNABLE = re.compile(r"<!-- run -->\n```bash\n(.*?)```", re.DOTALL)
+PRINTED = re.compile(r"```text\n(.*?)```", re.DOTALL)
+COLUMN = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_commands_run(name: str, tmp_path: Path) -> None:
+    blocks = RUNNABLE.findall((ROOT / name).read_text("utf-8"))
+    assert len(blocks) == 2
+    env = clean_environment(PYTHONPATH=str(ROOT))
+    env["PATH"] = f"{TAP.parent}{os.pathsep}{env['PATH']}"
+    for block in blocks:
+        subprocess.run(["bash", "-ec", block], cwd=tmp_path, env=env, check=True)  # noqa: S607
+    records = (tmp_path / "calls.jsonl").read_text("utf-8")
+    assert records.count('"RECORD"') == 60
+    catalog = json.loads((tmp_path / "catalog.json").read_text("utf-8"))
+    assert len(catalog["streams"]) == 2
+
+
+def shape_of(line: str) -> str:
+    """A line without its numbers, which differ from run to run."""
+    return re.sub(r"\d+", "0", line)
+
+
+def printed_lines(name: str) -> set[str]:
+    """The lines of the tap that a README explains."""
+    blocks = PRINTED.findall((ROOT / name).read_text("utf-8"))
+    return {shape_of(line) for block in blocks for line in block.splitlines()}
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_error_lines_are_the_taps_own(
+    api: Sandbox, name: str, short_pauses: None
+) -> None:
+    assert short_pauses is None
+    shown = printed_lines(name)
+    api.quotas = None
+    told = [*sync(config_for(api, oauth_token="x")).errors]
+    told += sync(config_for(api, ulogin="stranger")).errors
+    api.add_counter(7)
+    api.add_counter(8, closed=True)
+    counters = [{"counter_id": 7, "uploading_ids": [1, 2]}, {"counter_id": 8}]
+    told += sync(config_for(api, counters=counters)).errors
+    api.answer("counter/9/", b'{"uploadings": [{}]}')
+    run = sync(config_for(api, counter_id=9))
+    told += [line.replace("Counter 9", "Counter 7") for line in run.errors]
+    api.fail("503", times=8)
+    run = sync(config_for(api, counter_id=7))
+    told += [line.replace(" backend_error", "") for line in run.errors]
+    api.answer("counter/7/", b"", status=302, headers={"Location": "//a.example"})
+    told += sync(config_for(api, counter_id=7)).errors
+    bad = {"counter_id": 0, "countres": 1}
+    told += sync(bad).errors
+    contradicting = {"uploading_ids": [1], "start_date": "x", "api_url": "http://x"}
+    told += sync({"oauth_token": "x", **contradicting}).errors
+    assert len(told) == 13
+    assert {shape_of(line) for line in told} <= shown
+
+
+@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("mark", ["columns", "settings"])
+def test_the_tables_are_whole(name: str, mark: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    _, _, rest = text.partition(f"<!-- {mark} -->")
+    named = set(COLUMN.findall(rest.partition(f"<!-- /{mark} -->")[0]))
+    if mark == "columns":
+        schema = ROOT / "schemas" / "calls_uploadings.json"
+        assert named == set(json.loads(schema.read_text("utf-8"))["properties"])
+    else:
+        example = (ROOT / ".env.example").read_text("utf-8")
+        assert named == {
+            variable.lower() for variable in re.findall(rf"{PREFIX}(\w+)=", example)
+        }
