@@ -1,0 +1,63 @@
+"""A fifth of all requests fail, in every way, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections import Counter
+
+import pytest
+
+from tests.support import config_for, sync
+
+if t.TYPE_CHECKING:
+    from sandbox import Sandbox
+
+SEEDS = int(os.environ.get("FAULT_SEEDS", "2"))
+FAST = {"requests_per_second": 100_000, "max_attempts": 30}
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
+
+@pytest.fixture(params=range(SEEDS))
+def faulty(api: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
+    """An API without quotas, one in five of whose answers is a fault."""
+    api.quotas = None
+    api._random.seed(request.param)
+    api.fault_share = 0.2
+    return api
+
+
+def test_ten_thousand_uploads_by_list(faulty: Sandbox) -> None:
+    for number in range(1, 11):
+        faulty.add_counter(number, uploads=1_000)
+    config = config_for(faulty, **FAST)
+    run = sync(config)
+    assert run.code == 0
+    keys = [(record["counter_id"], record["id"]) for record in run.records()]
+    expected = {
+        (counter.id, upload.fields["id"])
+        for counter in faulty.counters.values()
+        for upload in counter.uploads
+    }
+    assert len(keys) == len(expected) == 10_000
+    assert set(keys) == expected
+    assert len(run.bookmarks) == 10
+
+
+def test_a_thousand_uploads_by_id(faulty: Sandbox) -> None:
+    counter = faulty.add_counter(7, uploads=1_000)
+    ids = [upload.fields["id"] for upload in counter.uploads]
+    config = config_for(faulty, counter_id=7, uploading_ids=ids, lookup="by_id")
+    run = sync({**config, **FAST})
+    assert (run.code, run.ids) == (0, ids)
+    statuses = Counter(str(request.status) for request in faulty.requests)
+    print(dict(statuses))  # noqa: T201
+    assert len(faulty.requests) > 1_150
+
+
+def test_when_all_fails_the_tap_stops_within_its_attempts(faulty: Sandbox) -> None:
+    faulty.fault_share = 1
+    faulty.add_counter(7, uploads=3)
+    run = sync(config_for(faulty, counter_id=7, max_attempts=5))
+    assert (run.code, len(run.errors), len(faulty.requests)) == (1, 1, 5)
