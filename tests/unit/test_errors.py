@@ -134,3 +134,43 @@ def test_a_failed_sync_tells_all_lines() -> None:
     error = errors.SyncFailedError(["one", "two"])
     assert error.lines == ("one", "two")
     assert str(error) == "one\ntwo"
+
+
+LINES = {
+    (401, "unauthorized"): """
+        The API refused the token (HTTP 401 unauthorized; counter 1). Get a new token
+        with the scope metrika:read and put it into the setting oauth_token.""",
+    (429, "quota_requests_by_uid"): """
+        The API's quota of the day is used up (HTTP 429 quota_requests_by_uid; counter
+        1). It resets at 00:00 GMT, in 1 h 44 min. What was loaded is kept: the next run
+        goes on from the state.""",
+    (302, None): """
+        The API answered with a redirect to an address without a host (HTTP 302; counter
+        1). The token is not sent there: check the setting api_url.""",
+    (403, "access_denied"): """
+        HTTP 403 access_denied: the account has to have access to it, and the token the
+        scope metrika:read""",
+    (404, "not_found"): "HTTP 404 not_found: check its number",
+    (400, "invalid_parameter"): "HTTP 400 invalid_parameter: check its number",
+    (400, "limit_exceeded"): """
+        HTTP 400 limit_exceeded: run the sync again later, and report it if it stays
+        so""",
+    (503, "backend_error"): "HTTP 503 backend_error",
+}
+
+
+@pytest.mark.parametrize(("status", "kind"), LINES)
+def test_the_whole_line(status: int, kind: str | None) -> None:
+    body = body_of(kind) if kind else b""
+    told = str(errors.from_response(status, {}, body, "counter 1", NOW))
+    assert told == " ".join(LINES[status, kind].split())
+
+
+def test_a_date_to_wait_for_counts_from_the_answer() -> None:
+    headers = {"Retry-After": "Sat, 31 Jan 2026 22:15:40 GMT"}
+    error = errors.from_response(503, headers, b"", "counter 1", NOW)
+    assert isinstance(error, errors.TransientError)
+    assert error.retry_after == 10
+    error = errors.from_response(503, headers, b"", "counter 1")
+    assert isinstance(error, errors.TransientError)
+    assert error.retry_after == 0

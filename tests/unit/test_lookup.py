@@ -45,12 +45,16 @@ class Client:
     def wait(self, future: Future[t.Any]) -> t.Any:
         return future.result()
 
-    def uploadings(self, _: int, offset: int) -> list[msgspec.Raw]:
+    def uploadings(self, counter_id: int, offset: int) -> list[msgspec.Raw]:
+        assert counter_id == 7
         self.asked.append(f"list {offset}")
         page = self.listed[offset : offset + PAGE]
-        return [msgspec.Raw(b'{"id":%d}' % number) for number in page]
+        return [
+            msgspec.Raw(b'{"id":%d}' % number if number else b"{}") for number in page
+        ]
 
-    def uploading(self, _: int, uploading_id: int) -> dict[str, int]:
+    def uploading(self, counter_id: int, uploading_id: int) -> dict[str, int]:
+        assert counter_id == 7
         self.asked.append(f"id {uploading_id}")
         if uploading_id in self.refuse:
             raise self.refuse[uploading_id]
@@ -71,7 +75,38 @@ def look_up(
     """All IDs that a lookup gives, in order."""
     wanted = Wanted(7, whole, ids)
     found = Lookup(t.cast("MetrikaClient", client), wanted, method)
-    return [key for page in found for key in page], found
+    pages = list(found)
+    assert all(fields["id"] == key for page in pages for key, fields in page.items())
+    return [key for page in pages for key in page], found
+
+
+def test_uploads_without_a_usable_id_are_counted() -> None:
+    ids, found = look_up(Client([1, 2, 3]), whole=True)
+    assert (ids, found.refused) == ([1, 2, 3], 0)
+    ids, found = look_up(Client([1, 0, 2, 0, 0, 3, 0]), whole=True)
+    assert (ids, found.refused) == ([1, 2, 3], 4)
+
+
+def test_a_cancelled_lookup_asks_nothing_more() -> None:
+    class Slow(Client):
+        def submit(self, ask: t.Any, *args: t.Any) -> Future[t.Any]:
+            self.asked.append(f"{ask.__name__} {args[1]}")
+            return Future()
+
+    client = Slow([])
+    for wanted in (Wanted(7), Wanted(7, whole=False, uploading_ids=(1, 2))):
+        found = Lookup(t.cast("MetrikaClient", client), wanted, "auto")
+        found.cancel()
+        assert all(future.cancelled() for future in under_way(found))
+    assert client.asked == ["uploadings 0", "uploading 1", "uploading 2"]
+
+
+def under_way(found: Lookup) -> list[Future[t.Any]]:
+    """The questions that a lookup waits for."""
+    pages = [] if found._page is None else [found._page]
+    by_id = [] if found._by_id is None else list(found._by_id._made)
+    assert pages or by_id
+    return [*pages, *by_id]
 
 
 def test_a_handful_is_asked_for_by_id() -> None:
@@ -100,33 +135,33 @@ def test_the_methods_can_be_forced(count: int) -> None:
 
 
 def test_a_list_is_read_only_until_all_is_found() -> None:
-    client = Client(list(range(100)))
-    assert look_up(client, 0, 1, 6, 7)[0] == [0, 1, 6, 7]
+    client = Client(list(range(1, 101)))
+    assert look_up(client, 1, 2, 7, 8)[0] == [1, 2, 7, 8]
     assert client.asked == ["list 0", "list 5"]
 
 
 def test_auto_gives_up_a_list_that_costs_more_than_the_ids() -> None:
-    client = Client(list(range(1_000)))
+    client = Client(list(range(1, 1_001)))
     ids = (900, 901, 902, 903)
     assert look_up(client, *ids)[0] == list(ids)
     assert client.asked == [
         *(f"list {offset}" for offset in (0, 5, 10, 15)),
         *(f"id {number}" for number in ids),
     ]
-    client = Client(list(range(1_000)))
+    client = Client(list(range(1, 1_001)))
     assert look_up(client, 100, method="list")[0] == [100]
-    assert client.asked[-1] == "list 100"
+    assert client.asked[-1] == "list 95"
 
 
 def test_a_whole_counter_is_read_to_the_end_and_its_ids_besides() -> None:
-    client = Client(list(range(12)), hidden=(77,))
-    assert look_up(client, 3, 77, whole=True)[0] == [*range(12), 77]
+    client = Client(list(range(1, 13)), hidden=(77,))
+    assert look_up(client, 3, 77, whole=True)[0] == [*range(1, 13), 77]
     assert client.asked == ["list 0", "list 5", "list 10", "id 77"]
 
 
 def test_an_empty_page_ends_a_list() -> None:
-    client = Client(list(range(10)))
-    assert look_up(client, whole=True)[0] == list(range(10))
+    client = Client(list(range(1, 11)))
+    assert look_up(client, whole=True)[0] == list(range(1, 11))
     assert client.asked == ["list 0", "list 5", "list 10"]
     assert look_up(Client([]), whole=True)[0] == []
 
