@@ -44,7 +44,8 @@ generate: setup ## Write the files that are made from --about
 	$(RUN) python scripts/generate.py
 
 mutation: setup ## Test the tests of the core by mutation
-	$(RUN) python scripts/mutation.py
+	$(RUN) --group mutation mutmut run
+	$(RUN) --group mutation mutmut results
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies
 	$(UV) export --frozen --no-emit-project --quiet --output-file $(TOOLS)/requirements.txt
