@@ -37,6 +37,7 @@ TRANSIENT_FAULTS = (
 )
 FAULTS = (*TRANSIENT_FAULTS, "slow", "drip", "drip_headers", "redirect")
 
+DRIP = 0.5  # seconds a byte: no single read is late
 BODY = b'{"uploadings": [], "uploading": {}, "counters": [], "padding": "' + b"x" * 400
 
 
@@ -83,7 +84,7 @@ async def _drip(
         if transport.is_closing():
             break
         transport.write(data[index : index + 1])
-        await wait(1)
+        await wait(DRIP)
     _abort(transport)
     return web.Response(status=503)
 

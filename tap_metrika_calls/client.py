@@ -25,7 +25,8 @@ from tap_metrika_calls.answers import (
     read_body,
     usable_id,
 )
-from tap_metrika_calls.quota import QuotaAdapter
+from tap_metrika_calls.connection import Adapter
+from tap_metrika_calls.quota import Quota
 
 if t.TYPE_CHECKING:
     import logging
@@ -307,9 +308,8 @@ def _session(config: Mapping[str, t.Any]) -> requests.Session:
     session.headers["User-Agent"] = f"tap-metrika-calls/{version('tap-metrika-calls')}"
     # A proxy of the environment must not see a token that is sent without TLS.
     session.trust_env = config["api_url"].startswith("https:")
-    adapter = QuotaAdapter(
-        config["requests_per_second"], config["max_parallel_requests"]
-    )
+    quota = Quota(config["requests_per_second"])
+    adapter = Adapter(quota, config["max_parallel_requests"])
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

@@ -9,15 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-import typing as t
 from collections import deque
 from dataclasses import dataclass
-
-from requests.adapters import HTTPAdapter
-from typing_extensions import override
-
-if t.TYPE_CHECKING:
-    import requests
 
 SECOND = 1.01  # with a margin for clocks that differ
 
@@ -75,21 +68,3 @@ class Quota:
         have been a delay on the way there.
         """
         return sent.at if sent.took is None else sent.at + sent.took - self._fastest
-
-
-class QuotaAdapter(HTTPAdapter):
-    """Sends each request of a session, retries included, in its time."""
-
-    def __init__(self, per_second: int, connections: int) -> None:
-        super().__init__(pool_maxsize=connections)
-        self._quota = Quota(per_second)
-
-    @override
-    def send(
-        self, request: requests.PreparedRequest, *args: t.Any, **kwargs: t.Any
-    ) -> requests.Response:
-        sent = self._quota.take()
-        try:
-            return super().send(request, *args, **kwargs)
-        finally:
-            self._quota.answered(sent)

@@ -73,8 +73,9 @@ def test_what_an_answer_echoes_is_not_shown(
     assert all(CANARY not in line for line in result.lines)
 
 
-@pytest.mark.parametrize("fault", [f for f in FAULTS if f not in {"slow", "drip"}])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_shows_the_token(api: Sandbox, tmp_path: Path, fault: str) -> None:
+    api.slow_seconds = 30
     api.fail(fault, times=100)
     config = config_for(api, oauth_token=CANARY, **QUICK)
     result = run(config, tmp_path, env=DEBUG)

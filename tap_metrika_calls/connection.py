@@ -1,0 +1,92 @@
+"""Connections to the API: each request in its time, each answer begun in time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import typing as t
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from typing_extensions import override
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if t.TYPE_CHECKING:
+    import requests
+    from urllib3.response import HTTPResponse
+
+    from tap_metrika_calls.quota import Quota
+
+
+class Adapter(HTTPAdapter):
+    """Sends the requests of a session, retries included, when the quota allows."""
+
+    def __init__(self, quota: Quota, connections: int) -> None:
+        super().__init__(pool_maxsize=connections)
+        self._quota = quota
+
+    @override
+    def send(
+        self, request: requests.PreparedRequest, *args: t.Any, **kwargs: t.Any
+    ) -> requests.Response:
+        sent = self._quota.take()
+        try:
+            return super().send(request, *args, **kwargs)
+        finally:
+            self._quota.answered(sent)
+
+    @override
+    def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    @override
+    def proxy_manager_for(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        if isinstance(manager, urllib3.ProxyManager):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _Connection(HTTPConnection):
+    """A connection whose time-out is one of status and headers as a whole.
+
+    The time-out of a socket is one of each read, which an answer that comes byte by
+    byte never reaches.
+    """
+
+    @override
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        sock = self.sock
+        is_late = threading.Event()
+
+        def hang_up() -> None:
+            is_late.set()
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+        watch = threading.Timer(self.timeout or 0, hang_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            return super().getresponse()
+        finally:
+            watch.cancel()
+            if is_late.is_set():
+                raise TimeoutError
+
+
+class _ConnectionTLS(_Connection, HTTPSConnection):
+    """The same behind TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _PoolTLS(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _ConnectionTLS
+
+
+_POOLS = {"http": _Pool, "https": _PoolTLS}
