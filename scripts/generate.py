@@ -19,7 +19,13 @@ JSON: t.TypeAlias = dict[str, t.Any]
 
 ROOT = Path(__file__).parents[1]
 HEAD = "# Made by scripts/generate.py from --about: `make generate`.\n"
-KINDS = {"integer": "integer", "boolean": "boolean", "array": "array"}
+KINDS = {
+    "integer": "integer",
+    "boolean": "boolean",
+    # Meltano fails on an array that is no JSON with a traceback and without naming the
+    # setting. As strings they come to the tap, which reads them and says what is wrong.
+    "array": "string",
+}
 HUB: JSON = {
     "name": "tap-metrika-calls",
     "namespace": "tap_metrika_calls",

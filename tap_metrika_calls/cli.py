@@ -142,7 +142,8 @@ class CommandLineTap(Tap):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        self._config = {k: v for k, v in self._config.items() if v is not None}
+        given = settings.with_lists(self._config)
+        self._config = {k: v for k, v in given.items() if v is not None}
         errors = settings.errors_of(self._config, schema)
         if errors and raise_errors:
             msg = "The configuration is not valid"

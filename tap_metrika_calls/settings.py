@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
+import json
 import re
 import typing as t
 from dataclasses import dataclass
@@ -39,6 +41,16 @@ class Wanted:
     counter_id: int
     whole: bool = True
     uploading_ids: tuple[int, ...] = ()
+
+
+def with_lists(config: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Read lists that came as JSON text, as Meltano hands variables on."""
+    read = dict(config)
+    for name in ("counters", "uploading_ids"):
+        if isinstance(text := config.get(name), str):
+            with contextlib.suppress(ValueError, RecursionError):
+                read[name] = json.loads(text)
+    return read
 
 
 def wanted_counters(config: Mapping[str, t.Any]) -> list[Wanted] | None:

@@ -82,6 +82,16 @@ class MetrikaStream(Stream):
         self._tap.message_writer.write_record(self.name, record, self._stream_version)
         self.state_manager.is_flushed = False
 
+    @override
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        """Nothing yet: targets take it as leave to delete all rows that are older."""
+
+    @override
+    def finalize_state_progress_markers(self, state: Record | None = None) -> None:
+        super().finalize_state_progress_markers(state)
+        if self._stream_version is not None and not self._tap.failures:
+            super()._write_activate_version_message(self._stream_version)
+
     @cached_property
     def _is_written_as_it_is(self) -> bool:
         """Whether no stream map, flattening or deselected field changes records."""

