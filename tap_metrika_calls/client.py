@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 from collections import Counter
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -13,7 +12,6 @@ from importlib.metadata import version
 
 import requests
 import tenacity
-import urllib3
 
 from tap_metrika_calls import errors
 from tap_metrika_calls.answers import (
@@ -25,7 +23,7 @@ from tap_metrika_calls.answers import (
     read_body,
     usable_id,
 )
-from tap_metrika_calls.connection import Adapter
+from tap_metrika_calls.connection import Adapter, in_time
 from tap_metrika_calls.quota import Quota
 
 if t.TYPE_CHECKING:
@@ -253,15 +251,18 @@ class MetrikaClient:
         with self._lock:
             self.requests[request.kind] += 1
         try:
-            with self._session.get(
-                self._base + request.path,
-                params={**request.params, **self._login},
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = self._body(response)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as e:
+            with (
+                self._session.get(
+                    self._base + request.path,
+                    params={**request.params, **self._login},
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+                in_time(self._timeout, response.raw.shutdown),
+            ):
+                body = response.content
+        except OSError as e:
             raise _fault(e, request.wanted) from None
         if response.status_code != HTTPStatus.OK:
             raise errors.from_response(
@@ -272,16 +273,6 @@ class MetrikaClient:
         except (ValueError, RecursionError):
             msg = f"HTTP 200 with a body of {len(body)} bytes that is not as documented"
             raise errors.TransientError(msg) from None
-
-    def _body(self, response: requests.Response) -> bytes:
-        """Read a body within the time-out, even one that comes byte by byte."""
-        deadline = time.monotonic() + self._timeout
-        chunks = []
-        while chunk := response.raw.read1(2**18, decode_content=True):
-            chunks.append(chunk)
-            if time.monotonic() > deadline:
-                raise requests.Timeout
-        return b"".join(chunks)
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -342,7 +333,7 @@ def _counter_error(counter_id: int, told: str) -> errors.CounterError:
 
 def _fault(error: Exception, wanted: str) -> errors.MetrikaError:
     """A fault of the connection in words; a library's own text may hold the URL."""
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)):
+    if isinstance(error, (TimeoutError, requests.Timeout)):
         return errors.TransientError("no answer in time")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return errors.MetrikaError(

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import typing as t
+from functools import partial
 
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -13,6 +14,8 @@ from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import requests
     from urllib3.response import HTTPResponse
 
@@ -49,32 +52,45 @@ class Adapter(HTTPAdapter):
         return manager
 
 
-class _Connection(HTTPConnection):
-    """A connection whose time-out is one of status and headers as a whole.
+@contextlib.contextmanager
+def in_time(seconds: float, hang_up: Callable[[], object]) -> Iterator[None]:
+    """Let reading end in time, even if it comes byte by byte.
 
-    The time-out of a socket is one of each read, which an answer that comes byte by
-    byte never reaches.
+    The time-out of a socket is one of each read, which such an answer never reaches.
+
+    Args:
+        seconds: How long it may take in all.
+        hang_up: Ends the connection, and so the reading.
+
+    Raises:
+        TimeoutError: If it took longer.
     """
+    is_late = threading.Event()
+
+    def end() -> None:
+        is_late.set()
+        with contextlib.suppress(OSError):
+            hang_up()
+
+    watch = threading.Timer(seconds, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        if is_late.is_set():
+            raise TimeoutError
+
+
+class _Connection(HTTPConnection):
+    """A connection whose time-out is one of status and headers as a whole."""
 
     @override
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        sock = self.sock
-        is_late = threading.Event()
-
-        def hang_up() -> None:
-            is_late.set()
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-        watch = threading.Timer(self.timeout or 0, hang_up)
-        watch.daemon = True
-        watch.start()
-        try:
+        hang_up = partial(self.sock.shutdown, socket.SHUT_RDWR)
+        with in_time(self.timeout or 0, hang_up):
             return super().getresponse()
-        finally:
-            watch.cancel()
-            if is_late.is_set():
-                raise TimeoutError
 
 
 class _ConnectionTLS(_Connection, HTTPSConnection):

@@ -85,7 +85,7 @@ def checkout_in(folder: Path) -> Project:
     """A project with the `meltano.yml` of this checkout."""
     project = Project(folder)
     definition = (ROOT / "meltano.yml").read_text("utf-8")
-    definition = definition.replace("pip_url: -e .", f"pip_url: {ROOT}")
+    definition = definition.replace("pip_url: -e .", f"pip_url: -e {ROOT}")
     (folder / "meltano.yml").write_text(definition, "utf-8")
     project.environment |= {
         "TARGET_JSONL_DESTINATION_PATH": str(folder),

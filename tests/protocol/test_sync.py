@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import typing as t
 
@@ -54,6 +55,13 @@ def test_every_documented_field_arrives_as_it_was_sent(api: Sandbox) -> None:
     run = sync(config_for(api, counter_id=7, uploading_ids=[12]))
     assert run.records() == [{"counter_id": 7, **DOCUMENTED}]
     assert_fits(run)
+
+
+def test_compressed_answers_are_read(api: Sandbox) -> None:
+    body = json.dumps({"uploadings": [{"id": 1}, {"id": 2}]}).encode()
+    headers = {"Content-Encoding": "gzip"}
+    api.answer("counter/7/", gzip.compress(body), headers=headers)
+    assert sync(config_for(api, counter_id=7)).ids == [1, 2]
 
 
 def test_a_field_that_was_not_sent_stays_away(api: Sandbox) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import typing as t
+from concurrent.futures import Future
 
 import pytest
 import requests
 import requests_mock
 
 from tap_metrika_calls.client import MetrikaClient
+from tap_metrika_calls.connection import Adapter
 from tap_metrika_calls.errors import (
     CounterError,
     MetrikaError,
@@ -210,3 +212,127 @@ def test_what_there_is_to_do_is_done_before_waiting(
     assert client.wait(future) == {"id": 5}
     assert done == ["x"]
     client.close()
+
+
+def test_all_counters_are_read_page_by_page(
+    mocker: requests_mock.Mocker,
+    client: MetrikaClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tap_metrika_calls.client.COUNTERS_PER_PAGE", 2)
+
+    def asked(rows: object, *pages: list[int]) -> tuple[list[int], list[str]]:
+        answers = [
+            {"json": {"rows": rows, "counters": [{"id": key} for key in page]}}
+            for page in pages
+        ]
+        mocker.reset_mock()
+        mocker.get(requests_mock.ANY, answers)
+        ids = [counter["id"] for counter in client.all_counters()]
+        offsets = [r.qs["offset"][0] for r in mocker.request_history]
+        assert {r.qs["per_page"][0] for r in mocker.request_history} == {"2"}
+        return ids, offsets
+
+    assert asked(1, [1]) == ([1], ["1"])
+    assert asked(3, [1, 2], [3]) == ([1, 2, 3], ["1", "3"])
+    assert asked(2, [1, 2], []) == ([1, 2], ["1", "3"])
+    assert asked(5, [1], [2, 3], []) == ([1, 2, 3], ["1", "2", "4"])
+    assert asked(0, [1, 2], [2, 3], [3]) == ([1, 2, 3], ["1", "3", "4"])
+    assert asked("x", [1], []) == ([1], ["1"])
+    assert asked(9, []) == ([], ["1"])
+
+
+CERTIFICATE = (
+    "The certificate of the API is not trusted (counter 7: upload 5), so the token was "
+    "not sent: check api_url, and REQUESTS_CA_BUNDLE behind a company's proxy."
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"exc": requests.ReadTimeout}, "no answer in time"),
+        ({"exc": requests.ConnectTimeout}, "no answer in time"),
+        ({"exc": TimeoutError}, "no answer in time"),
+        ({"exc": requests.ConnectionError("x")}, "the connection failed (Connection"),
+        ({"exc": requests.exceptions.SSLError("x")}, "the connection failed (SSLError"),
+        ({"json": {"uploading": {"id": 6}}}, "the answer is about another upload"),
+        ({"text": "[]"}, "HTTP 200 with a body of 2 bytes that is not as documented"),
+        ({"status_code": 503}, "HTTP 503"),
+    ],
+)
+def test_each_fault_is_named(
+    mocker: requests_mock.Mocker,
+    client: MetrikaClient,
+    caplog: pytest.LogCaptureFixture,
+    fault: dict[str, t.Any],
+    told: str,
+) -> None:
+    mocker.get(requests_mock.ANY, **fault)
+    with pytest.raises(MetrikaError) as stopped:
+        client.uploading(7, 5)
+    where = f"counter 7: upload 5: {told}"
+    assert f"({where}" in str(stopped.value)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert all(line.startswith(where) for line in lines)
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(
+    mocker: requests_mock.Mocker, client: MetrikaClient
+) -> None:
+    error = requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] ...")
+    mocker.get(requests_mock.ANY, exc=error)
+    with pytest.raises(MetrikaError) as stopped:
+        client.uploading(7, 5)
+    assert str(stopped.value) == CERTIFICATE
+    assert mocker.call_count == 1
+
+
+def test_a_closed_counter_is_named(
+    mocker: requests_mock.Mocker, client: MetrikaClient
+) -> None:
+    mocker.get(requests_mock.ANY, status_code=403)
+    told = r"^Counter 7 cannot be read \(HTTP 403: the account .* metrika:read\)\.$"
+    with pytest.raises(CounterError, match=told):
+        client.uploading(7, 5)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_requests_go_through_the_quota_and_no_proxy_without_tls(scheme: str) -> None:
+    url = f"{scheme}://localhost"
+    client = MetrikaClient({**CONFIG, "api_url": url}, logging.getLogger("client"))
+    session = client._session
+    client.close()
+    assert isinstance(session.get_adapter(url), Adapter)
+    assert session.trust_env is (scheme == "https")
+
+
+def test_closing_waits_for_nothing_and_drops_what_is_queued() -> None:
+    client = MetrikaClient(CONFIG, logging.getLogger("client"))
+    under_way, release = threading.Barrier(3), threading.Event()
+
+    def ask(*, answer: int) -> int:
+        under_way.wait(10)
+        assert release.wait(10)
+        return answer
+
+    futures = [client.submit(ask, answer=number) for number in range(4)]
+    under_way.wait(10)
+    client.close()
+    assert not futures[0].done()
+    assert [future.cancelled() for future in futures[2:]] == [True, True]
+    release.set()
+    assert [client.wait(future) for future in futures[:2]] == [0, 1]
+    with pytest.raises(MetrikaError, match=r"^The sync was stopped\.$"):
+        client.wait(futures[2])
+
+
+def test_after_a_failure_answers_are_not_waited_for(
+    client: MetrikaClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_metrika_calls.client.GRACE", 0.01)
+    client.failure = MetrikaError("why")
+    with pytest.raises(MetrikaError) as stopped:
+        client.wait(Future())
+    assert stopped.value is client.failure
