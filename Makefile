@@ -6,7 +6,7 @@ export MELTANO_VERSION := 4.4.1
 export UV := $(CURDIR)/$(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test test-long lint bench generate mutation audit clean
+.PHONY: help setup demo test test-long coverage lint workflows bench generate mutation audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,22 @@ test: setup ## Run all tests
 test-long: setup ## Run the tests with many more random cases
 	SIMULATED_LIVES=2000 FUZZED_INPUTS=2000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadgroup --timeout 3000
 
-lint: setup ## Run all static checks
+coverage: setup ## Run the tests and measure what they cover, processes included
+	rm -f .coverage*
+	$(RUN) coverage run -m pytest -n 2 --dist loadgroup
+	$(RUN) coverage combine --quiet
+	$(RUN) coverage report --fail-under=95
+
+lint: setup workflows ## Run all static checks
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) deptry tap_metrika_calls
 	$(RUN) python scripts/generate.py --check
+
+workflows: $(UV) ## Check the workflows
+	$(UV) tool run --quiet zizmor==1.32.0 --offline --quiet .
+	$(UV) tool run --quiet check-jsonschema==0.39.0 --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 bench: setup ## Measure against a plain SDK tap
 	$(RUN) python -m benchmarks

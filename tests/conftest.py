@@ -24,3 +24,12 @@ def api() -> Iterator[Sandbox]:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between retries in this process take next to no time."""
     monkeypatch.setattr(client, "LONGEST_PAUSE", 0.01)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests counted with `record_property`."""
+    ended = [r for r in terminalreporter.getreports("") if r.when == "teardown"]
+    for report in ended:
+        for name, value in report.user_properties:
+            test = report.nodeid.rpartition("::")[2]
+            terminalreporter.write_line(f"{test}: {name}: {value}")

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import typing as t
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ if t.TYPE_CHECKING:
     from sandbox import Sandbox
 
 JSON: t.TypeAlias = dict[str, t.Any]
+RecordProperty: t.TypeAlias = Callable[[str, object], None]
 
 TAP = Path(sys.executable).with_name("tap-metrika-calls")
 PREFIX = "TAP_METRIKA_CALLS_"

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from tests.support import Run, config_for, finish, running, start
+from tests.support import RecordProperty, Run, config_for, finish, running, start
 
 if t.TYPE_CHECKING:
     import subprocess
@@ -97,7 +97,7 @@ def test_a_target_that_goes_away(config: Path, closed_after: int) -> None:
 
 
 def test_killed_anywhere_the_next_run_makes_the_table_whole(
-    api: Sandbox, config: Path
+    api: Sandbox, config: Path, record_property: RecordProperty
 ) -> None:
     expected = {
         (counter.id, upload.fields["id"])
@@ -120,7 +120,7 @@ def test_killed_anywhere_the_next_run_makes_the_table_whole(
         second = finish(start("--config", config, "--state", state, cwd=config.parent))
         assert second.code == 0
         assert table | keys(second) == expected
-    print(f"killed {killed} of {KILLS} runs; the table was whole {KILLS} times")  # noqa: T201
+    record_property("killed", f"{killed} of {KILLS} runs; whole {KILLS} times")
     assert killed > KILLS // 2
 
 

@@ -12,6 +12,7 @@ from tests.support import config_for, sync
 
 if t.TYPE_CHECKING:
     from sandbox import Sandbox
+    from tests.support import RecordProperty
 
 SEEDS = int(os.environ.get("FAULT_SEEDS", "2"))
 FAST = {"requests_per_second": 100_000, "max_attempts": 30}
@@ -28,9 +29,16 @@ def faulty(api: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
     return api
 
 
-def test_ten_thousand_uploads_by_list(faulty: Sandbox) -> None:
-    for number in range(1, 11):
-        faulty.add_counter(number, uploads=1_000)
+def statuses_of(api: Sandbox) -> dict[str, int]:
+    """How many requests were answered how; None for no answer."""
+    return dict(Counter(str(request.status) for request in api.requests))
+
+
+def test_ten_thousand_uploads_by_list(
+    faulty: Sandbox, record_property: RecordProperty
+) -> None:
+    for number in range(1, 101):
+        faulty.add_counter(number, uploads=100)
     config = config_for(faulty, **FAST)
     run = sync(config)
     assert run.code == 0
@@ -42,18 +50,20 @@ def test_ten_thousand_uploads_by_list(faulty: Sandbox) -> None:
     }
     assert len(keys) == len(expected) == 10_000
     assert set(keys) == expected
-    assert len(run.bookmarks) == 10
+    assert len(run.bookmarks) == 100
+    record_property("requests by status", statuses_of(faulty))
 
 
-def test_a_thousand_uploads_by_id(faulty: Sandbox) -> None:
+def test_a_thousand_uploads_by_id(
+    faulty: Sandbox, record_property: RecordProperty
+) -> None:
     counter = faulty.add_counter(7, uploads=1_000)
     ids = [upload.fields["id"] for upload in counter.uploads]
     config = config_for(faulty, counter_id=7, uploading_ids=ids, lookup="by_id")
     run = sync({**config, **FAST})
     assert (run.code, run.ids) == (0, ids)
-    statuses = Counter(str(request.status) for request in faulty.requests)
-    print(dict(statuses))  # noqa: T201
     assert len(faulty.requests) > 1_150
+    record_property("requests by status", statuses_of(faulty))
 
 
 def test_when_all_fails_the_tap_stops_within_its_attempts(faulty: Sandbox) -> None:

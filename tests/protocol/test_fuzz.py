@@ -7,6 +7,7 @@ import io
 import json
 import os
 import typing as t
+from collections import Counter
 from unittest import mock
 
 import pytest
@@ -21,6 +22,8 @@ from tests.support import PREFIX
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support import RecordProperty
 
 INPUTS = int(os.environ.get("FUZZED_INPUTS", "500"))
 CANARY = "CANARY-y0_AgAAAA"
@@ -81,12 +84,17 @@ states = anything | st.fixed_dictionaries(
 )
 
 
+ended: Counter[str] = Counter()
+
+
 @pytest.fixture(autouse=True)
-def answers() -> Iterator[None]:
+def answers(record_property: RecordProperty) -> Iterator[None]:
     """An API that has nothing."""
+    ended.clear()
     with requests_mock.Mocker() as mocker:
         mocker.get(requests_mock.ANY, json={"uploadings": [], "counters": []})
         yield
+    record_property("inputs", dict(ended))
 
 
 def outcome(
@@ -104,6 +112,7 @@ def outcome(
     assert secret not in told
     if result.exit_code:
         assert "ERROR" in told
+    ended["refused" if result.exit_code else "synced"] += 1
 
 
 @fuzzed

@@ -17,6 +17,8 @@ from tests.simulation import Life, StaleError
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support import RecordProperty
+
 LIVES = int(os.environ.get("SIMULATED_LIVES", "120"))
 
 
@@ -28,7 +30,9 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def test_nothing_is_lost_and_nothing_is_stale() -> None:
+def test_nothing_is_lost_and_nothing_is_stale(
+    record_property: RecordProperty,
+) -> None:
     counts: Counter[str] = Counter()
 
     @settings(
@@ -45,12 +49,14 @@ def test_nothing_is_lost_and_nothing_is_stale() -> None:
         counts.update(lives=1, **life.counts)
 
     lives()
-    print(dict(counts))  # noqa: T201
+    record_property("simulated", dict(counts))
     assert counts["syncs"] >= 20 * LIVES
     assert counts["crashes"] > LIVES
 
 
-def test_a_naive_bookmark_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_naive_bookmark_is_caught(
+    monkeypatch: pytest.MonkeyPatch, record_property: RecordProperty
+) -> None:
     def newest(bookmark: Bookmark) -> dict[str, str]:
         if bookmark._newest is None:
             return {}
@@ -64,5 +70,5 @@ def test_a_naive_bookmark_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             Life(seed, monkeypatch).live()
         except StaleError:
             caught += 1
-    print(f"caught in {caught} of 20 lives")  # noqa: T201
+    record_property("caught", f"{caught} of 20")
     assert caught >= 15

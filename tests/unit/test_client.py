@@ -336,3 +336,46 @@ def test_after_a_failure_answers_are_not_waited_for(
     with pytest.raises(MetrikaError) as stopped:
         client.wait(Future())
     assert stopped.value is client.failure
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"status_code": 503}, "The API does not answer as it should ({}: HTTP 503),"),
+        ({"status_code": 401}, "The API refused the token (HTTP 401; {})."),
+        (
+            {"status_code": 302, "headers": {"Location": "https://a.example/x"}},
+            "The API answered with a redirect to a.example (HTTP 302; {}).",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "wanted",
+    ["counter 7: upload 5", "counter 7: list of uploads from 3", "list of counters"],
+)
+def test_what_stops_all_says_what_was_asked(
+    mocker: requests_mock.Mocker,
+    client: MetrikaClient,
+    answer: dict[str, t.Any],
+    told: str,
+    wanted: str,
+) -> None:
+    mocker.get(requests_mock.ANY, **answer)
+    with pytest.raises(MetrikaError) as stopped:
+        if "upload 5" in wanted:
+            client.uploading(7, 5)
+        elif "uploads" in wanted:
+            client.uploadings(7, 3)
+        else:
+            wanted += " from 3"
+            client.counters(3)
+    assert str(stopped.value).startswith(told.format(wanted))
+    hosts = {request.hostname for request in mocker.request_history}
+    assert hosts == {"api.example"}
+
+
+def test_an_answer_without_an_id_gets_the_one_that_was_asked_for(
+    mocker: requests_mock.Mocker, client: MetrikaClient
+) -> None:
+    mocker.get(requests_mock.ANY, json={"uploading": {"status": "MATCHED"}})
+    assert client.uploading(7, 5) == {"id": 5, "status": "MATCHED"}
