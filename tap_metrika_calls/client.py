@@ -39,7 +39,9 @@ _P = t.ParamSpec("_P")
 UPLOADINGS_LIMIT = 10_000  # the documented default; no maximum is documented
 COUNTERS_PER_PAGE = 1_000
 LONGEST_PAUSE = 60.0
-GRACE = 1.0  # seconds for answers under way when the sync has to stop
+# Seconds. A signal just before a wait begins is not seen until the wait ends.
+LONGEST_WAIT = 0.5
+GRACE = 2  # waits for an answer that is under way when the sync has to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,16 @@ class MetrikaClient:
         """
         if not answer.done():
             self._before_waiting()
-        try:
-            return answer.result(timeout=GRACE if self.failure else None)
-        except (TimeoutError, CancelledError):
-            raise self.failure or _stopped() from None
+        waits = 0
+        while True:
+            try:
+                return answer.result(timeout=LONGEST_WAIT)
+            except CancelledError:
+                raise self.failure or _stopped() from None
+            except TimeoutError:
+                waits += self.failure is not None
+                if self.failure and waits >= GRACE:
+                    raise self.failure from None
 
     def close(self) -> None:
         """Ask nothing more; pauses between retries end at once."""

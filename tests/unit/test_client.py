@@ -331,7 +331,7 @@ def test_closing_waits_for_nothing_and_drops_what_is_queued() -> None:
 def test_after_a_failure_answers_are_not_waited_for(
     client: MetrikaClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tap_metrika_calls.client.GRACE", 0.01)
+    monkeypatch.setattr("tap_metrika_calls.client.LONGEST_WAIT", 0.01)
     client.failure = MetrikaError("why")
     with pytest.raises(MetrikaError) as stopped:
         client.wait(Future())
@@ -382,3 +382,33 @@ def test_an_answer_without_an_id_gets_the_one_that_was_asked_for(
 ) -> None:
     mocker.get(requests_mock.ANY, json={"uploading": {"status": "MATCHED"}})
     assert client.uploading(7, 5) == {"id": 5, "status": "MATCHED"}
+
+
+class Late(Future[int]):
+    """An answer that comes in the third wait, and takes note of all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def result(self, timeout: float | None = None) -> int:
+        self.waits.append(timeout)
+        if len(self.waits) == 3:
+            self.set_result(5)
+        return super().result(timeout=0)
+
+
+def test_no_wait_is_so_long_that_a_signal_goes_unseen(client: MetrikaClient) -> None:
+    late = Late()
+    assert client.wait(late) == 5
+    assert late.waits == [0.5] * 3
+
+
+def test_an_answer_under_way_has_a_moment_after_a_failure(
+    client: MetrikaClient,
+) -> None:
+    late = Late()
+    client.failure = MetrikaError("why")
+    with pytest.raises(MetrikaError, match="why"):
+        client.wait(late)
+    assert late.waits == [0.5] * 2
