@@ -1,4 +1,4 @@
-"""How the API is spoken to: authorization, quotas, retries, answers."""
+"""How the API is spoken to: what is asked, retries, answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections import Counter
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from importlib.metadata import version
 
-import requests
 import tenacity
 
 from tap_metrika_calls import errors
@@ -23,8 +21,7 @@ from tap_metrika_calls.answers import (
     read_body,
     usable_id,
 )
-from tap_metrika_calls.connection import Adapter, in_time
-from tap_metrika_calls.quota import Quota
+from tap_metrika_calls.connection import fault, in_time, new_session
 
 if t.TYPE_CHECKING:
     import logging
@@ -87,7 +84,7 @@ class MetrikaClient:
         self._max_attempts: int = config["max_attempts"]
         self._logger = logger
         self._before_waiting = before_waiting
-        self._session = _session(config)
+        self._session = new_session(config)
         self._pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="metrika")
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -271,7 +268,7 @@ class MetrikaClient:
             ):
                 body = response.content
         except OSError as e:
-            raise _fault(e, request.wanted) from None
+            raise fault(e, request.wanted) from None
         if response.status_code != HTTPStatus.OK:
             raise errors.from_response(
                 response.status_code, response.headers, body, request.wanted
@@ -301,32 +298,6 @@ class MetrikaClient:
         )
 
 
-def _session(config: Mapping[str, t.Any]) -> requests.Session:
-    session = requests.Session()
-    session.auth = _oauth(config["oauth_token"].strip())
-    session.headers["User-Agent"] = f"tap-metrika-calls/{version('tap-metrika-calls')}"
-    # A proxy of the environment must not see a token that is sent without TLS.
-    session.trust_env = config["api_url"].startswith("https:")
-    quota = Quota(config["requests_per_second"])
-    adapter = Adapter(quota, config["max_parallel_requests"])
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
-
-
-def _oauth(
-    token: str,
-) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """Authorize requests; as `auth`, no `.netrc` can take the header's place."""
-    header = f"OAuth {token}".encode()
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = header  # type: ignore[assignment]
-        return request
-
-    return authorize
-
-
 def _folder(counter_id: int) -> str:
     return f"counter/{counter_id}/offline_conversions"
 
@@ -337,15 +308,3 @@ def _stopped() -> errors.MetrikaError:
 
 def _counter_error(counter_id: int, told: str) -> errors.CounterError:
     return errors.CounterError(f"Counter {counter_id} cannot be read ({told}).")
-
-
-def _fault(error: Exception, wanted: str) -> errors.MetrikaError:
-    """A fault of the connection in words; a library's own text may hold the URL."""
-    if isinstance(error, (TimeoutError, requests.Timeout)):
-        return errors.TransientError("no answer in time")
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return errors.MetrikaError(
-            f"The certificate of the API is not trusted ({wanted}), so the token was "
-            "not sent: check api_url, and REQUESTS_CA_BUNDLE behind a company's proxy."
-        )
-    return errors.TransientError(f"the connection failed ({type(error).__name__})")

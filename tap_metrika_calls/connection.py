@@ -1,4 +1,4 @@
-"""Connections to the API: each request in its time, each answer begun in time."""
+"""Connections to the API: authorization, quota, time-outs and other faults."""
 
 from __future__ import annotations
 
@@ -7,19 +7,74 @@ import socket
 import threading
 import typing as t
 from functools import partial
+from importlib.metadata import version
 
+import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from tap_metrika_calls import errors
+from tap_metrika_calls.quota import Quota
 
-    import requests
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from urllib3.response import HTTPResponse
 
-    from tap_metrika_calls.quota import Quota
+
+def new_session(config: Mapping[str, t.Any]) -> requests.Session:
+    """Prepare connections that authorize each request, within the quotas.
+
+    Args:
+        config: The settings of the tap.
+    """
+    session = requests.Session()
+    session.auth = _oauth(config["oauth_token"].strip())
+    session.headers["User-Agent"] = f"tap-metrika-calls/{version('tap-metrika-calls')}"
+    # A proxy of the environment must not see a token that is sent without TLS.
+    session.trust_env = config["api_url"].startswith("https:")
+    quota = Quota(config["requests_per_second"])
+    adapter = Adapter(quota, config["max_parallel_requests"])
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _oauth(
+    token: str,
+) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """Authorize requests; as `auth`, no `.netrc` can take the header's place."""
+    header = f"OAuth {token}".encode()
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = header  # type: ignore[assignment]
+        return request
+
+    return authorize
+
+
+def fault(error: Exception, wanted: str) -> errors.MetrikaError:
+    """Tell what a fault of the connection means.
+
+    Only in our own words: those of a library may hold the URL.
+
+    Args:
+        error: What `requests` raised.
+        wanted: What was asked for, in words.
+
+    Returns:
+        A `TransientError` if the next attempt may succeed.
+    """
+    if isinstance(error, (TimeoutError, requests.Timeout)):
+        return errors.TransientError("no answer in time")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return errors.MetrikaError(
+            f"The certificate of the API is not trusted ({wanted}), so the token was "
+            "not sent: check api_url, and REQUESTS_CA_BUNDLE behind a company's proxy."
+        )
+    return errors.TransientError(f"the connection failed ({type(error).__name__})")
 
 
 class Adapter(HTTPAdapter):
