@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import socket
 import sys
 import threading
+import time
 import typing as t
 
 import click
@@ -187,9 +190,6 @@ class CommandLineTap(Tap):
         """Unwind from wherever the sync is, but never from inside of a line."""
         code = 128 + signum
         self.logger.info("Stopping on signal %d", signum)
-        watchdog = threading.Timer(SECONDS_TO_STOP, os._exit, [code])
-        watchdog.daemon = True
-        watchdog.start()
         if not self.message_writer.is_writing:
             raise Terminated(code)
         self.message_writer.interrupt = Terminated(code)
@@ -206,9 +206,29 @@ def _read_json(option: str, file: t.IO[str] | None) -> dict[str, t.Any] | None:
     raise ConfigValidationError(msg, errors=[msg])
 
 
+def _end_soon_after_a_signal() -> None:
+    """End the process on time, whatever the main thread is doing.
+
+    Handlers run on the main thread between two of its steps. One of them may last for
+    ever: a write to a target that does not read.
+    """
+    told, teller = socket.socketpair()
+    teller.settimeout(0)
+    signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        with teller, told:
+            (signum,) = told.recv(1)
+            time.sleep(SECONDS_TO_STOP)
+            os._exit(128 + signum)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
 def main() -> t.NoReturn:
     """Run the tap as a process of its own."""
     code: int | str | None = 0
+    _end_soon_after_a_signal()
     try:
         from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
 
