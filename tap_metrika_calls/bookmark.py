@@ -91,7 +91,7 @@ class Bookmark:
         """What the next sync has to know; empty where the last state still holds."""
         if self._newest is None:
             return {}
-        value = min(self._newest, self._oldest_in_flight or self._newest, self.now)
+        value = min(self._oldest_in_flight or self._newest, self.now)
         state = {
             "replication_key": "create_time",
             "replication_key_value": normal_form(value),
