@@ -59,10 +59,14 @@ def test_the_quota_of_the_day_tells_when_it_resets() -> None:
     told = str(errors.from_response(429, {}, body, "counter 1", NOW))
     assert "in 1 h 44 min" in told
     assert "HTTP 429 quota_requests_by_uid; counter 1" in told
-    midnight = NOW.replace(hour=0, minute=0, second=0)
-    assert "in 24 h 00 min" in str(
-        errors.from_response(429, {}, body, "counter 1", midnight)
-    )
+    for time, left in (
+        ("00:00:00", "24 h 00"),
+        ("23:59:00", "0 h 01"),
+        ("23:59:01", "0 h 00"),
+    ):
+        now = datetime.fromisoformat(f"2026-01-31T{time}Z")
+        told = str(errors.from_response(429, {}, body, "counter 1", now))
+        assert f"in {left} min" in told
 
 
 @pytest.mark.parametrize(
