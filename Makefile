@@ -28,7 +28,7 @@ test: setup ## Run all tests
 	$(RUN) pytest -n 2 --dist loadgroup
 
 test-long: setup ## Run the tests with many more random cases
-	SIMULATED_LIVES=2000 FUZZED_INPUTS=2000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadgroup --timeout 3000
+	SIMULATED_LIVES=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadgroup --timeout 3000
 
 coverage: setup ## Run the tests and measure what they cover, processes included
 	rm -f .coverage*

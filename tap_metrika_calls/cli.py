@@ -19,6 +19,7 @@ from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers._util import load_json
 from singer_sdk.plugin_base import SingerCommand, _ConfigInput
+from singer_sdk.singerlib import Catalog, Schema
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
@@ -154,6 +155,19 @@ class CommandLineTap(Tap):
         return errors
 
     @override
+    def setup_mapper(self) -> None:
+        try:
+            super().setup_mapper()
+        except SingerSDKError:
+            raise
+        except Exception as error:
+            msg = (
+                f"Setting stream_maps cannot be used ({type(error).__name__}): see "
+                "https://sdk.meltano.com/en/latest/stream_maps.html"
+            )
+            raise ConfigValidationError(msg, errors=[msg]) from error
+
+    @override
     def load_state(self, state_dict: dict[str, t.Any]) -> None:
         if errors := list(state.errors_of(state_dict)):
             msg = "The state is not valid"
@@ -180,7 +194,7 @@ class CommandLineTap(Tap):
         tap = cls(
             config=config.config,
             state=_read_json("--state", state),
-            catalog=_read_json("--catalog", catalog),
+            catalog=_read_catalog(catalog),
             parse_env_config=config.parse_env,
         )
         tap.sync_all()
@@ -204,6 +218,24 @@ def _read_json(option: str, file: t.IO[str] | None) -> dict[str, t.Any] | None:
             return content
     msg = f"The file of {option} is not a JSON object"
     raise ConfigValidationError(msg, errors=[msg])
+
+
+def _read_catalog(file: t.IO[str] | None) -> dict[str, t.Any] | None:
+    content = _read_json("--catalog", file)
+    try:
+        streams = Catalog.from_dict(content or {}).streams
+        if all(_is_typed(stream.schema) for stream in streams):
+            return content
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    msg = "The file of --catalog is not a catalog: make one with --discover"
+    raise ConfigValidationError(msg, errors=[msg])
+
+
+def _is_typed(schema: Schema) -> bool:
+    properties = schema.properties or {}
+    types = [prop.type for prop in properties.values()]
+    return bool(types) and all(isinstance(kind, str | list) for kind in types)
 
 
 def _end_soon_after_a_signal() -> None:

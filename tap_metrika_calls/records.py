@@ -66,7 +66,7 @@ class RecordShaper:
         """
         properties = schema["properties"]
         self._kinds = {
-            name: int if "integer" in prop["type"] else str
+            name: str if "string" in prop["type"] else int
             for name, prop in properties.items()
         }
         self._times = [

@@ -135,7 +135,7 @@ def _takes(schema: Schema) -> str:
     """What a setting takes, in words."""
     kinds = schema.get("type", ())
     if "enum" in schema:
-        what = "one of " + ", ".join(schema["enum"])
+        what = "one of " + ", ".join(v for v in schema["enum"] if v is not None)
     elif schema.get("format") == "date-time":
         what = "a date or a date-time such as 2026-01-31T00:00:00Z"
     elif "integer" in kinds:

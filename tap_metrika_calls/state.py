@@ -77,19 +77,26 @@ def errors_of(state: object) -> Iterator[str]:
     for name, stream_state in state["bookmarks"].items():
         if not isinstance(stream_state, dict):
             yield f"The state of the stream {name!a} is no object"
-    own = state["bookmarks"].get(STREAM)
-    if not isinstance(own, dict):
-        return
-    if "replication_key_value" in own:
-        yield f"The state of {STREAM} has a bookmark that belongs to no counter"
-    partitions = own.get("partitions", [])
+        elif name == STREAM:
+            for line in _errors_of_stream(stream_state):
+                yield f"The state of {STREAM} {line}"
+        elif not _is_readable(stream_state):
+            yield f"The state of the stream {name!a} is damaged"
+
+
+def _errors_of_stream(stream_state: dict[str, t.Any]) -> Iterator[str]:
+    if not _has_markers(stream_state):
+        yield "has progress_markers that are no object"
+    if "replication_key_value" in stream_state:
+        yield "has a bookmark that belongs to no counter"
+    partitions = stream_state.get("partitions", [])
     if not isinstance(partitions, list):
-        yield f"The state of {STREAM} has partitions that are no list"
+        yield "has partitions that are no list"
         return
     seen: set[int] = set()
     for index, partition in enumerate(partitions):
         for line in _errors_of_partition(partition, seen):
-            yield f"The state of {STREAM} is damaged at partitions[{index}]: {line}"
+            yield f"is damaged at partitions[{index}]: {line}"
 
 
 def _errors_of_partition(partition: object, seen: set[int]) -> Iterator[str]:
@@ -109,3 +116,18 @@ def _errors_of_partition(partition: object, seen: set[int]) -> Iterator[str]:
             yield f"{key} is no date-time"
     if partition.get("replication_key", "create_time") != "create_time":
         yield "replication_key is not create_time"
+    if not _has_markers(partition):
+        yield "progress_markers are no object"
+
+
+def _is_readable(stream_state: dict[str, t.Any]) -> bool:
+    """Whether the SDK can go through the state of a stream without bookmarks."""
+    partitions = stream_state.get("partitions", [])
+    return isinstance(partitions, list) and all(
+        isinstance(one, dict) and _has_markers(one)
+        for one in (stream_state, *partitions)
+    )
+
+
+def _has_markers(state: dict[str, t.Any]) -> bool:
+    return isinstance(state.get("progress_markers", {}), dict)

@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.schema.source import SchemaDirectory, StreamSchema
@@ -50,6 +51,7 @@ class MetrikaStream(Stream):
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
     _tap: TapMetrikaCalls
+    _map_failure: MetrikaError | None = None
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
@@ -58,8 +60,10 @@ class MetrikaStream(Stream):
         oddities = Oddities()
         try:
             for record in with_progress(self.read(oddities), self.name):
-                self._tap.emitted[self.name] += 1
                 yield record
+                if self._map_failure is not None:
+                    raise self._map_failure
+                self._tap.emitted[self.name] += 1
         except MetrikaError as error:
             self._tap.stop(error)
         finally:
@@ -77,10 +81,26 @@ class MetrikaStream(Stream):
     @override
     def _write_record_message(self, record: Record) -> None:
         if not self._is_written_as_it_is:
-            super()._write_record_message(record)
+            self._write_mapped(record)
             return
         self._tap.message_writer.write_record(self.name, record, self._stream_version)
         self.state_manager.is_flushed = False
+
+    def _write_mapped(self, record: Record) -> None:
+        try:
+            super()._write_record_message(record)
+        except OSError:
+            raise
+        except Exception as error:
+            # An expression of the user; what the error says may be data of a record.
+            told = error if isinstance(error, MapExpressionError) else ""
+            key = ", ".join(f"{name} {record.get(name)}" for name in self.primary_keys)
+            self._map_failure = MetrikaError(
+                f"A stream map failed on {self.name} with {key} "
+                f"({type(error).__name__}{told and ': '}{told}): check the setting "
+                "stream_maps."
+            )
+            self.logger.debug("Where it happened:", exc_info=error)
 
     @override
     def _write_activate_version_message(self, full_table_version: int) -> None:

@@ -16,6 +16,7 @@ from typing_extensions import override
 from tap_metrika_calls import settings
 from tap_metrika_calls.cli import CommandLineTap, Terminated
 from tap_metrika_calls.errors import MetrikaError, SyncFailedError
+from tap_metrika_calls.sdk_settings import SDK_SETTINGS
 from tap_metrika_calls.settings import Wanted
 from tap_metrika_calls.streams import CallsUploadingsStream, CountersStream
 from tap_metrika_calls.writer import EncodedStateWriter
@@ -186,6 +187,7 @@ class TapMetrikaCalls(CommandLineTap):
     @classmethod
     @override
     def append_builtin_config(cls, config_jsonschema: dict[str, t.Any]) -> None:
+        merge_missing_config_jsonschema(SDK_SETTINGS, config_jsonschema)
         super().append_builtin_config(config_jsonschema)
         merge_missing_config_jsonschema(EMIT_ACTIVATE_VERSION_CONFIG, config_jsonschema)
 

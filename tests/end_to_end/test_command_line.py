@@ -52,6 +52,27 @@ BAD_SETTINGS: list[tuple[dict[str, t.Any], str]] = [
     ({"api_url": "http://example.com"}, "Setting api_url takes an address such as"),
     ({"api_url": "http://127.0.0.1@example.com"}, "Setting api_url takes an address"),
     ({"api_url": "ftp://localhost"}, "Setting api_url takes an address"),
+    ({"stream_maps": {"x": 1}}, "Setting stream_maps.x takes an object"),
+    (
+        {"stream_maps": {"calls_uploadings": {"x": 1}}},
+        "Setting stream_maps.calls_uploadings.x takes a string",
+    ),
+    (
+        {"stream_maps": {"calls_uploadings": {"__else__": "x"}}},
+        "Setting stream_maps.calls_uploadings.__else__ takes one of __NULL__",
+    ),
+    (
+        {"stream_maps": {"calls_uploadings": {"x": ""}}},
+        "Setting stream_maps cannot be used (IndexError): see https://sdk.meltano.com",
+    ),
+    (
+        {"batch_config": {"encoding": {"format": "jsonl"}}},
+        "Setting batch_config.storage is missing: it takes an object",
+    ),
+    (
+        {"batch_config": {"encoding": {"format": "parquet"}, "storage": {"root": "x"}}},
+        "Setting batch_config.encoding.format takes one of jsonl",
+    ),
 ]
 
 
@@ -229,6 +250,25 @@ def test_a_damaged_state_is_one_plain_line(
     assert result.code == 1
     assert len(result.errors) == 1
     assert result.errors[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"streams": [{"stream": "calls_uploadings"}]}',
+        '{"streams": [{"tap_stream_id": "calls_uploadings"}]}',
+        '{"streams": [{"tap_stream_id": "x", "schema": {"properties": {"a": {}}}}]}',
+        '{"streams": 1}',
+    ],
+)
+def test_a_damaged_catalog_is_one_plain_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text(content, encoding="utf-8")
+    result = run({"oauth_token": "x"}, tmp_path, "--catalog", str(path))
+    assert result.code == 1
+    assert result.errors == [
+        "The file of --catalog is not a catalog: make one with --discover"
+    ]
 
 
 def test_the_connection_test_tells_of_each_counter(

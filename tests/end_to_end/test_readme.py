@@ -83,11 +83,14 @@ def test_the_error_lines_are_the_taps_own(
     told += [line.replace(" backend_error", "") for line in run.errors]
     api.answer("counter/7/", b"", status=302, headers={"Location": "//a.example"})
     told += sync(config_for(api, counter_id=7)).errors
+    api.add_upload(7, id=12)
+    maps = {"calls_uploadings": {"x": "record['x']"}}
+    told += sync(config_for(api, counter_id=7, stream_maps=maps)).errors
     bad = {"counter_id": 0, "countres": 1}
     told += sync(bad).errors
     contradicting = {"uploading_ids": [1], "start_date": "x", "api_url": "http://x"}
     told += sync({"oauth_token": "x", **contradicting}).errors
-    assert len(told) == 13
+    assert len(told) == 14
     assert {shape_of(line) for line in told} <= shown
 
 

@@ -73,6 +73,39 @@ def test_a_map_renames_removes_and_makes_fields(api: Sandbox, documented: JSON) 
     assert_fits(run)
 
 
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("record['x']", "(KeyError): "),
+        ("nope", "(MapExpressionError: Failed to evaluate simpleeval expressions nope"),
+    ],
+)
+def test_a_map_that_fails_stops_the_sync(
+    api: Sandbox, documented: JSON, expression: str, told: str
+) -> None:
+    api.add_counter(8)
+    api.add_upload(8, id=3)
+    maps = {"x": f"{expression} if counter_id == 8 else '1'"}
+    run = sync(config_for(api, stream_maps={"calls_uploadings": maps}))
+    assert run.code == 1
+    (line,) = run.errors
+    where = "A stream map failed on calls_uploadings with counter_id 8, id 3 "
+    assert line.startswith(where + told)
+    assert line.endswith("): check the setting stream_maps.")
+    assert run.records() == [documented | {"x": "1"}]
+    assert list(run.bookmarks) == [7]
+
+
+def test_a_property_retyped_in_the_catalog(api: Sandbox, documented: JSON) -> None:
+    catalog = catalog_of("calls_uploadings")
+    for stream in catalog["streams"]:
+        for name, retyped in (("linked_quantity", "number"), ("create_time", "string")):
+            stream["schema"]["properties"][name] = {"type": [retyped, "null"]}
+    run = sync(config_for(api), catalog=catalog)
+    assert run.records() == [documented]
+    assert_fits(run)
+
+
 def test_the_recipe_for_failed_uploads(api: Sandbox, documented: JSON) -> None:
     failed = api.add_upload(7, id=13, status="LINKAGE_FAILURE")
     api.add_upload(7, id=14, status=None)

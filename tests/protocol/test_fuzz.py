@@ -1,11 +1,13 @@
-"""Random configurations and states: a plain line each, or a sync; never a traceback."""
+"""Random configurations, states, catalogs: a plain line or a sync, no traceback."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import logging
 import os
+import re
 import typing as t
 from collections import Counter
 from unittest import mock
@@ -25,10 +27,10 @@ if t.TYPE_CHECKING:
 
     from tests.support import RecordProperty
 
-INPUTS = int(os.environ.get("FUZZED_INPUTS", "500"))
+INPUTS = int(os.environ.get("FUZZED_INPUTS", "1000"))
 CANARY = "CANARY-y0_AgAAAA"
 TOKEN = "TOKEN-y0_AgAAAA"  # comes in no state
-NAMES = sorted(TapMetrikaCalls.config_jsonschema["properties"])
+NAMES = sorted(TapMetrikaCalls(validate_config=False).config_jsonschema["properties"])
 fuzzed = settings(
     max_examples=INPUTS,
     deadline=None,
@@ -52,11 +54,38 @@ anything = st.recursive(
     ),
     max_leaves=8,
 )
-configurations = st.fixed_dictionaries(
-    {},
-    optional={name: anything | st.integers(1, 50) for name in [*NAMES, "unknown"]},
-)
+some = st.dictionaries(st.sampled_from([*NAMES, "unknown"]), anything, max_size=3)
 valid = {"oauth_token": TOKEN, "counter_id": 1}
+few = st.integers(1, 4)
+maps = st.none() | st.dictionaries(
+    st.sampled_from(["id", "status", "x", "__filter__", "__else__", "__alias__"]),
+    anything | st.sampled_from(["record", "record['status']", "int(id)", "1 +", "_"]),
+    max_size=2,
+)
+sound = st.fixed_dictionaries(
+    {key: st.just(value) for key, value in valid.items()},
+    optional={
+        "uploading_ids": st.lists(few),
+        "counters": st.lists(st.fixed_dictionaries({"counter_id": few})),
+        "start_date": st.dates().map(str),
+        "lookup": st.sampled_from(["auto", "by_id", "list"]),
+        "on_missing": st.sampled_from(["fail", "skip"]),
+        "unsettled_days": few,
+        "max_attempts": few,
+        "flattening_enabled": st.booleans(),
+        "flattening_max_depth": few,
+        "stream_maps": st.fixed_dictionaries({"calls_uploadings": maps}),
+        "emit_activate_version_messages": st.booleans(),
+    },
+)
+configurations = some | sound | st.tuples(sound, some).map(lambda two: two[0] | two[1])
+texts = st.dictionaries(
+    st.sampled_from([*NAMES, "unknown"]),
+    st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
+    | (anything | few).map(json.dumps),
+    max_size=3,
+)
+times = st.datetimes().map(str)
 partitions = st.lists(
     anything
     | st.fixed_dictionaries(
@@ -64,24 +93,49 @@ partitions = st.lists(
         optional={
             "context": anything | st.just({"counter_id": 1}),
             "replication_key": anything | st.just("create_time"),
-            "replication_key_value": anything,
-            "start_date": anything,
+            "replication_key_value": anything | times,
+            "start_date": anything | times,
             "progress_markers": anything,
         },
     ),
     max_size=3,
 )
+stream_states = anything | st.fixed_dictionaries(
+    {}, optional={"partitions": partitions, "progress_markers": anything}
+)
 states = anything | st.fixed_dictionaries(
     {
         "bookmarks": anything
         | st.fixed_dictionaries(
-            {
-                "calls_uploadings": anything
-                | st.fixed_dictionaries({"partitions": partitions})
-            }
+            {}, optional={"calls_uploadings": stream_states, "counters": stream_states}
         )
     }
 )
+schemas = anything | st.fixed_dictionaries(
+    {"properties": st.dictionaries(st.sampled_from(["id", "status", "x"]), anything)}
+)
+metadata = st.fixed_dictionaries(
+    {
+        "breadcrumb": st.sampled_from([[], ["properties", "status"]]) | anything,
+        "metadata": anything
+        | st.fixed_dictionaries(
+            {
+                "selected": st.booleans() | anything,
+                "replication-method": st.just("FULL_TABLE") | anything,
+            }
+        ),
+    }
+)
+entries = st.fixed_dictionaries(
+    {"tap_stream_id": st.sampled_from(["calls_uploadings", "x"]) | anything},
+    optional={
+        "schema": schemas,
+        "metadata": st.lists(metadata, max_size=3) | anything,
+        "replication_method": anything,
+        "key_properties": anything,
+    },
+)
+catalogs = anything | st.fixed_dictionaries({"streams": st.lists(entries, max_size=2)})
 
 
 ended: Counter[str] = Counter()
@@ -93,6 +147,7 @@ def answers(record_property: RecordProperty) -> Iterator[None]:
     ended.clear()
     with requests_mock.Mocker() as mocker:
         mocker.get(requests_mock.ANY, json={"uploadings": [], "counters": []})
+        mocker.get(re.compile("calls_uploading/"), status_code=404)
         yield
     record_property("inputs", dict(ended))
 
@@ -102,8 +157,10 @@ def outcome(
 ) -> None:
     """Run the command; assert that it ends as promised."""
     log = io.StringIO()
+    handlers = logging.root.handlers[:]
     with contextlib.redirect_stderr(log):
         result = CliRunner().invoke(TapMetrikaCalls.cli, arguments, env=env)
+    logging.root.handlers[:] = handlers  # each run adds one
     told = result.output + log.getvalue()
     assert result.exit_code in {0, 1}, told
     assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -120,7 +177,7 @@ def outcome(
 def test_any_configuration_in_a_file(tmp_path: Path, config: dict[str, t.Any]) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    outcome("--config", str(path))
+    outcome("--config", str(path), secret=TOKEN)
 
 
 @fuzzed
@@ -132,18 +189,11 @@ def test_any_bytes_as_a_configuration(tmp_path: Path, text: bytes) -> None:
 
 
 @fuzzed
-@given(
-    config=st.dictionaries(
-        st.sampled_from([*NAMES, "unknown"]),
-        st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
-        | anything.map(json.dumps),
-        max_size=4,
-    )
-)
+@given(config=texts | texts.map(lambda some: {"oauth_token": TOKEN} | some))
 def test_any_configuration_in_the_environment(config: dict[str, str]) -> None:
     env = {PREFIX + name.upper(): value for name, value in config.items()}
     with mock.patch.dict(os.environ, {}):
-        outcome("--config=ENV", env=env)
+        outcome("--config=ENV", env=env, secret=TOKEN)
 
 
 @fuzzed
@@ -154,3 +204,13 @@ def test_any_state(tmp_path: Path, state: object) -> None:
     path = tmp_path / "state.json"
     path.write_text(json.dumps(state), encoding="utf-8")
     outcome("--config", str(config), "--state", str(path), secret=TOKEN)
+
+
+@fuzzed
+@given(catalog=catalogs)
+def test_any_catalog(tmp_path: Path, catalog: object) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(valid), encoding="utf-8")
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog), encoding="utf-8")
+    outcome("--config", str(config), "--catalog", str(path), secret=TOKEN)

@@ -87,7 +87,7 @@ def test_what_is_no_state_at_all(given: object) -> None:
         {},
         {"bookmarks": {}},
         {"bookmarks": {}, "singer_state": {"unknown": 1}},
-        {"bookmarks": {"counters": {}, "another_stream": {"partitions": 5}}},
+        {"bookmarks": {"counters": {}, "another_stream": {"partitions": [{}]}}},
     ],
 )
 def test_what_says_nothing_of_the_stream(given: object) -> None:
@@ -111,10 +111,30 @@ def test_a_name_of_a_stream_is_told_in_one_line() -> None:
 def test_each_stream_is_told_of() -> None:
     lines = told({"partitions": 5}, a=1, b={}, c=2)
     assert lines == [
+        f"{OWN} has partitions that are no list",
         "The state of the stream 'a' is no object",
         "The state of the stream 'c' is no object",
-        f"{OWN} has partitions that are no list",
     ]
+
+
+@pytest.mark.parametrize("markers", [None, [], "x", 5])
+def test_progress_markers_that_the_sdk_fails_on(markers: object) -> None:
+    damaged = {"progress_markers": markers}
+    assert told(damaged) == [f"{OWN} has progress_markers that are no object"]
+    assert told({"partitions": [partition(**damaged)]}) == [
+        at(0, "progress_markers are no object")
+    ]
+    others = {"a": damaged, "b": {"partitions": [damaged]}, "c": {"partitions": [{}]}}
+    assert told({}, **others) == [
+        "The state of the stream 'a' is damaged",
+        "The state of the stream 'b' is damaged",
+    ]
+
+
+@pytest.mark.parametrize("partitions", [None, {}, "x", [5]])
+def test_partitions_of_another_stream(partitions: object) -> None:
+    line = "The state of the stream 'a' is damaged"
+    assert told({}, a={"partitions": partitions}) == [line]
 
 
 @pytest.mark.parametrize("value", [VALUE, None, 5])
