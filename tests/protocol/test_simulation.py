@@ -19,7 +19,8 @@ if t.TYPE_CHECKING:
 
     from tests.support import RecordProperty
 
-LIVES = int(os.environ.get("SIMULATED_LIVES", "120"))
+PARTS = 4  # so that they run side by side
+LIVES = int(os.environ.get("SIMULATED_LIVES", "120")) // PARTS
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +31,9 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_is_lost_and_nothing_is_stale(
-    record_property: RecordProperty,
+    record_property: RecordProperty, part: int
 ) -> None:
     counts: Counter[str] = Counter()
 
@@ -41,8 +43,9 @@ def test_nothing_is_lost_and_nothing_is_stale(
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(seed=st.integers(0, 2**32))
-    def lives(seed: int) -> None:
+    @given(number=st.integers(0, 2**32))
+    def lives(number: int) -> None:
+        seed = PARTS * number + part
         with pytest.MonkeyPatch.context() as monkeypatch:
             life = Life(seed, monkeypatch)
             life.live()
