@@ -166,6 +166,11 @@ def _contradictions(config: Mapping[str, t.Any]) -> Iterator[str]:
         and parse_time(config["start_date"]) is None
     ):
         yield f"Setting start_date {_takes({'format': 'date-time'})}."
+    if config.get("stream_maps") and config.get("batch_config"):
+        yield (
+            "Setting batch_config takes effect only without stream_maps: the SDK does "
+            "not apply them to batches."
+        )
     if not _is_safe_url(config["api_url"]):
         yield (
             "Setting api_url takes an address such as https://api-metrika.yandex.net, "

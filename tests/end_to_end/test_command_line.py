@@ -73,6 +73,13 @@ BAD_SETTINGS: list[tuple[dict[str, t.Any], str]] = [
         {"batch_config": {"encoding": {"format": "parquet"}, "storage": {"root": "x"}}},
         "Setting batch_config.encoding.format takes one of jsonl",
     ),
+    (
+        {
+            "batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": "x"}},
+            "stream_maps": {"calls_uploadings": {"comment": None}},
+        },
+        "Setting batch_config takes effect only without stream_maps",
+    ),
 ]
 
 
