@@ -257,14 +257,27 @@ def _end_soon_after_a_signal() -> None:
     threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
+def _command() -> click.Command:
+    from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
+
+    try:
+        return TapMetrikaCalls.cli
+    except Exception as error:  # noqa: BLE001
+        told = (
+            f"Logging cannot be set up ({type(error).__name__}): check "
+            "TAP_METRIKA_CALLS_LOGLEVEL and LOGLEVEL, which take DEBUG, INFO, WARNING, "
+            "ERROR or CRITICAL, and SINGER_SDK_LOG_CONFIG."
+        )
+        click.echo(told, err=True)
+        sys.exit(1)
+
+
 def main() -> t.NoReturn:
     """Run the tap as a process of its own."""
     code: int | str | None = 0
     _end_soon_after_a_signal()
     try:
-        from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
-
-        TapMetrikaCalls.cli()
+        _command()()
     except SystemExit as done:
         code = done.code
     except KeyboardInterrupt:

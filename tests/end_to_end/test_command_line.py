@@ -127,6 +127,15 @@ def test_a_bad_setting_in_the_environment(
     assert "CANARY" not in result.log
 
 
+@pytest.mark.parametrize("name", [f"{PREFIX}LOGLEVEL", "LOGLEVEL"])
+def test_an_unknown_log_level_is_one_plain_line(tmp_path: Path, name: str) -> None:
+    env = clean_environment(**{name: "LOUD"})
+    result = finish(start("--config=ENV", cwd=tmp_path, env=env))
+    assert result.code == 1
+    assert result.log.startswith("Logging cannot be set up (ValueError): check TAP_")
+    assert result.log.count("\n") == 1
+
+
 def test_settings_from_the_environment(api: Sandbox, tmp_path: Path) -> None:
     api.add_counter(7)
     for number in (1, 2, 3):
