@@ -58,6 +58,11 @@ class TapCommand(SingerCommand):
         except SingerSDKError as error:
             failure = error
             lines = [" ".join(f"{type(error).__name__}: {error}".split())]
+        except ImportError as error:
+            failure, lines = error, [f"A package is missing: {error}"]
+        except OSError as error:
+            what = f"{error.strerror or type(error).__name__}: {error.filename}"
+            failure, lines = error, [f"A file cannot be used ({what})"]
         except Exception as error:  # noqa: BLE001
             # The text of an error that nobody foresaw might hold a secret.
             msg = (

@@ -136,6 +136,24 @@ def test_an_unknown_log_level_is_one_plain_line(tmp_path: Path, name: str) -> No
     assert result.log.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("/dev/null/x", "A file cannot be used (Not a directory: /dev/null/x)"),
+        ("s3://bucket", "A package is missing: Install s3fs to access S3"),
+    ],
+)
+def test_batches_that_cannot_be_written(
+    api: Sandbox, tmp_path: Path, root: str, told: str
+) -> None:
+    api.add_counter(7, uploads=1)
+    batches = {"encoding": {"format": "jsonl"}, "storage": {"root": root}}
+    result = run(config_for(api, batch_config=batches), tmp_path)
+    assert result.code == 1
+    assert result.errors[-1] == told
+    assert "Traceback" not in result.log
+
+
 def test_settings_from_the_environment(api: Sandbox, tmp_path: Path) -> None:
     api.add_counter(7)
     for number in (1, 2, 3):
