@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -215,6 +217,12 @@ def test_about_names_every_setting(tmp_path: Path) -> None:
     assert about["settings"]["properties"]["oauth_token"]["secret"] is True
     assert all("title" in p for p in about["settings"]["properties"].values())
     assert all("description" in p for p in about["settings"]["properties"].values())
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tap_metrika_calls", "--version"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert told.stdout.startswith(b"tap-metrika-calls v")
 
 
 def test_discovery_needs_no_configuration(tmp_path: Path) -> None:
