@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 import typing as t
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -22,6 +24,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from urllib3.response import HTTPResponse
+
+TICK = 0.1  # seconds between two looks at what is late
 
 
 def new_session(config: Mapping[str, t.Any]) -> requests.Session:
@@ -120,22 +124,57 @@ def in_time(seconds: float, hang_up: Callable[[], object]) -> Iterator[None]:
     Raises:
         TimeoutError: If it took longer.
     """
-    is_late = threading.Event()
-
-    def end() -> None:
-        is_late.set()
-        with contextlib.suppress(OSError):
-            hang_up()
-
-    watch = threading.Timer(seconds, end)
-    watch.daemon = True
-    watch.start()
+    reading = _Reading(time.monotonic() + seconds, hang_up)
+    _watch.begin(reading)
     try:
         yield
     finally:
-        watch.cancel()
-        if is_late.is_set():
+        _watch.end(reading)
+        if reading.is_late:
             raise TimeoutError
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    until: float
+    hang_up: Callable[[], object]
+    is_late: bool = False
+
+
+class _Watch:
+    """One thread that hangs up on all that is late; a timer each costs far more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readings: set[_Reading] = set()
+        self._is_running = False
+
+    def begin(self, reading: _Reading) -> None:
+        with self._lock:
+            self._readings.add(reading)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="late", daemon=True).start()
+
+    def end(self, reading: _Reading) -> None:
+        with self._lock:
+            self._readings.discard(reading)
+
+    def _run(self) -> None:
+        while self._is_running:
+            time.sleep(TICK)
+            with self._lock:
+                now = time.monotonic()
+                for reading in [one for one in self._readings if one.until <= now]:
+                    self._readings.remove(reading)
+                    reading.is_late = True
+                    # The others still have to be watched, whatever goes wrong here.
+                    with contextlib.suppress(Exception):
+                        reading.hang_up()
+                self._is_running = bool(self._readings)
+
+
+_watch = _Watch()
 
 
 class _Connection(HTTPConnection):
