@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from tap_metrika_calls.connection import in_time
+from tap_metrika_calls.connection import TICK, in_time
 
 
-def hang_up_late(error: Exception | None = None) -> None:
+def hang_up_late(error: Exception | None = None, seconds: float = 0.01) -> None:
     """Read until the connection is hung up; assert that it was too late then."""
     hung_up = threading.Event()
 
@@ -18,12 +18,12 @@ def hang_up_late(error: Exception | None = None) -> None:
         if error is not None:
             raise error
 
-    with pytest.raises(TimeoutError), in_time(0.01, hang_up):
+    with pytest.raises(TimeoutError), in_time(seconds, hang_up):
         assert hung_up.wait(10)
 
 
 def test_what_is_late_is_hung_up() -> None:
-    hang_up_late()
+    hang_up_late(seconds=2.5 * TICK)
     hang_up_late()
 
 
@@ -37,9 +37,9 @@ def test_a_connection_that_cannot_be_hung_up_leaves_the_others_watched(
 
 def test_what_is_in_time_is_left_alone() -> None:
     hung_up: list[str] = []
-    with in_time(60, lambda: hung_up.append("in time")):
-        hang_up_late()
-    hang_up_late()
+    with in_time(TICK, lambda: hung_up.append("in time")):
+        pass
+    hang_up_late(seconds=2 * TICK)
     assert hung_up == []
 
 
