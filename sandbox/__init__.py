@@ -1,16 +1,21 @@
-"""A stand-in of the Yandex Metrica management API, for tests, demo and benchmark."""
+"""A mock of the Yandex Metrica management API, for tests, demo and benchmark."""
 
-from sandbox.answers import EXPIRED_TOKEN, TOKEN
+from __future__ import annotations
+
 from sandbox.faults import FAULTS, TRANSIENT_FAULTS
-from sandbox.journal import Request
+from sandbox.logins import EXPIRED_TOKEN, TOKEN, Login
 from sandbox.quotas import Quotas
+from sandbox.request_log import Request
 from sandbox.server import Sandbox
+from sandbox.uploads import KINDS
 
 __all__ = [
     "EXPIRED_TOKEN",
     "FAULTS",
+    "KINDS",
     "TOKEN",
     "TRANSIENT_FAULTS",
+    "Login",
     "Quotas",
     "Request",
     "Sandbox",

@@ -1,13 +1,13 @@
-"""The documented quotas, kept strictly."""
+"""The documented quotas, enforced strictly."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+import typing as t
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if t.TYPE_CHECKING:
     from datetime import date
 
 WINDOW = 1.0
@@ -15,10 +15,13 @@ WINDOW = 1.0
 
 @dataclass
 class Quotas:
-    """How many requests are allowed; the counts begin anew with each day in GMT.
+    """How many requests are allowed.
+
+    The quotas of a day begin anew at midnight GMT in the world's time; the window of a
+    second is real time, because that is what a client can keep to.
 
     Attributes:
-        per_second: For an IP address, in any second.
+        per_second: For a source address, in any second.
         parallel: For a login, at once.
         per_day: For a login.
         per_counter_day: For a counter.
@@ -28,18 +31,28 @@ class Quotas:
     parallel: int = 3
     per_day: int = 5_000
     per_counter_day: int = 5_000
-    _recent: deque[float] = field(default_factory=deque)
+    _recent: defaultdict[str, deque[float]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
     _today: date | None = None
-    _all: int = 0
-    _requests: Counter[int] = field(default_factory=Counter)
+    _by_login: Counter[str] = field(default_factory=Counter)
+    _by_counter: Counter[int] = field(default_factory=Counter)
 
     def exceeded(
-        self, in_flight: int, counter_id: int | None, today: date
+        self,
+        *,
+        login: str,
+        address: str,
+        in_flight: int,
+        counter_id: int | None,
+        today: date,
     ) -> str | None:
         """Count a request that arrives.
 
         Args:
-            in_flight: Requests at once, with this one.
+            login: Whose token it carries.
+            address: Where it comes from.
+            in_flight: Requests of the login at once, with this one.
             counter_id: The counter that is asked about, if it is one.
             today: The day in GMT.
 
@@ -48,21 +61,22 @@ class Quotas:
         """
         if today != self._today:
             self._today = today
-            self._all = 0
-            self._requests.clear()
-        self._all += 1
-        if counter_id is not None:
-            self._requests[counter_id] += 1
-        if self._all > self.per_day:
+            self._by_login.clear()
+            self._by_counter.clear()
+        self._by_login[login] += 1
+        if self._by_login[login] > self.per_day:
             return "quota_requests_by_uid"
-        if counter_id is not None and self._requests[counter_id] > self.per_counter_day:
-            return "quota_requests_by_counter_id"
+        if counter_id is not None:
+            self._by_counter[counter_id] += 1
+            if self._by_counter[counter_id] > self.per_counter_day:
+                return "quota_requests_by_counter_id"
         if in_flight > self.parallel:
             return "quota_parallel_requests_by_uid"
         now = time.monotonic()
-        while self._recent and now - self._recent[0] >= WINDOW:
-            self._recent.popleft()
-        if len(self._recent) >= self.per_second:
+        recent = self._recent[address]
+        while recent and now - recent[0] >= WINDOW:
+            recent.popleft()
+        if len(recent) >= self.per_second:
             return "quota_requests_by_ip"
-        self._recent.append(now)
+        recent.append(now)
         return None

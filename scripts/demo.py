@@ -1,18 +1,19 @@
 """Loads uploads of calls into DuckDB through Meltano, and shows them: `make demo`.
 
-Reads the bundled stand-in of the API; with TAP_METRIKA_CALLS_OAUTH_TOKEN set, the real
+Reads the bundled mock API; with TAP_METRIKA_CALLS_OAUTH_TOKEN set, the real
 one. All that it makes lies in `.demo`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import typing as t
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 if t.TYPE_CHECKING:
@@ -23,7 +24,7 @@ FOLDER = ROOT / ".demo"
 TOKEN = "TAP_METRIKA_CALLS_OAUTH_TOKEN"  # noqa: S105
 PLUGINS = ("tap-metrika-calls", "target-duckdb")
 STOPS = (signal.SIGINT, signal.SIGTERM)
-MINUTES_A_SECOND = 60  # how much faster the stand-in's time goes
+STEP = timedelta(hours=2)  # in which an upload is processed
 
 
 def main() -> int:
@@ -50,9 +51,10 @@ def main() -> int:
                 environment |= {"SANDBOX_URL": url, "SANDBOX_TOKEN": token}
             say("Installing the tap and the loader")
             run(*meltano(), "install", *PLUGINS, environment=environment)
-            say(f"Loading {'from Yandex Metrica' if real else 'from the stand-in'}")
+            say(f"Loading {'from Yandex Metrica' if real else 'from the mock API'}")
             run(*meltano(), "run", *PLUGINS, environment=environment)
             show(database)
+            print("`make report` turns this into a page: .demo/report.html")
     except subprocess.CalledProcessError as error:
         say(f"Stopped: {' '.join(map(str, error.cmd[:4]))} ended with an error")
         return 1
@@ -68,12 +70,9 @@ def stop(signum: int, _: object) -> t.NoReturn:
 
 @contextlib.contextmanager
 def sandbox() -> Iterator[tuple[str, str]]:
-    """Run the stand-in; its world began with the first demo, and goes on."""
-    began = FOLDER / "began"
-    if not began.exists():
-        began.write_text(datetime.now(UTC).isoformat(), encoding="utf-8")
-    command = [sys.executable, "-m", "sandbox", "--epoch", began.read_text("utf-8")]
-    command += ["--speed", str(MINUTES_A_SECOND), "--uploads", "30"]
+    """Run the mock API; gives its URL and its token."""
+    epoch, now = world_times()
+    command = [sys.executable, "-m", "sandbox", "--epoch", epoch, "--now", now]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
@@ -84,6 +83,22 @@ def sandbox() -> Iterator[tuple[str, str]]:
             yield url, token
         finally:
             process.terminate()
+
+
+def world_times() -> tuple[str, str]:
+    """Return when the mock API's world began, and its time.
+
+    It began with the first demo. Each demo is later than the one before by the time in
+    which an upload is processed, so that there is something new to see.
+    """
+    times = FOLDER / "world.json"
+    now = datetime.now(UTC).replace(microsecond=0)
+    epoch = now.isoformat()
+    if times.exists():
+        epoch, last = json.loads(times.read_text("utf-8"))
+        now = max(now, datetime.fromisoformat(last) + STEP)
+    times.write_text(json.dumps([epoch, now.isoformat()]), encoding="utf-8")
+    return epoch, now.isoformat()
 
 
 def meltano() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Prints what became of the uploads in a DuckDB file, where duckdb is installed."""
+"""Prints the processing status of uploads in a DuckDB file; needs duckdb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CSV files of calls that people upload."""
+"""Reads the CSV files of calls that people upload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import typing as t
 
 if t.TYPE_CHECKING:
-    from sandbox.world import Fields
+    from sandbox.uploads import Fields
 
 ID_COLUMNS = {"UserId": "USER_ID", "ClientId": "CLIENT_ID", "Yclid": "YCLID"}
 OPTIONAL_COLUMNS = {
@@ -26,7 +26,7 @@ OPTIONAL_COLUMNS = {
 
 
 def counted(file: bytes, kind: str | None) -> Fields:
-    """What the API says of a file: its kind of IDs, and how many calls it has.
+    """Return what the API says of a file: its kind of IDs, and how many calls it has.
 
     Args:
         file: A CSV in UTF-8.
@@ -39,7 +39,7 @@ def counted(file: bytes, kind: str | None) -> Fields:
     columns = set(reader.fieldnames or ())
     names = [name for name in ID_COLUMNS if name in columns]
     if len(names) != 1 or "DateTime" not in columns:
-        message = f"DateTime and one of {', '.join(ID_COLUMNS)} are wanted"
+        message = f"DateTime and one of {', '.join(ID_COLUMNS)} are required"
         raise ValueError(message)
     if kind not in {None, ID_COLUMNS[names[0]]}:
         message = f"client_id_type does not fit the column {names[0]}"
