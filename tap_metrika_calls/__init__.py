@@ -1,1 +1,1 @@
-"""Singer tap for the uploads of phone calls to Yandex Metrica."""
+"""Singer tap for the processing status of uploads to Yandex Metrica."""

@@ -1,71 +1,63 @@
-"""The process: its end, whatever the sync is doing."""
+"""The process: signals from its first moment on, and its end."""
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
-import signal
-import socket
 import sys
-import threading
-import time
 import typing as t
 
-import click
+from tap_metrika_calls import termination
 
-SECONDS_TO_STOP = 1.5
-
-
-def _end_soon_after_a_signal() -> None:
-    """End the process on time, whatever the main thread is doing.
-
-    Handlers run on the main thread between two of its steps. One of them may last for
-    ever: a write to a target that does not read.
-    """
-    told, teller = socket.socketpair()
-    teller.settimeout(0)
-    signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        with teller, told:
-            (signum,) = told.recv(1)
-            time.sleep(SECONDS_TO_STOP)
-            os._exit(128 + signum)
-
-    threading.Thread(target=watch, name="watch", daemon=True).start()
-
-
-def _command() -> click.Command:
-    # Late, so that a signal during the import is handled as any other.
-    from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
-
-    try:
-        return TapMetrikaCalls.cli
-    except Exception as error:  # noqa: BLE001
-        told = (
-            f"Logging cannot be set up ({type(error).__name__}): check "
-            "TAP_METRIKA_CALLS_LOGLEVEL and LOGLEVEL, which take DEBUG, INFO, WARNING, "
-            "ERROR or CRITICAL, and SINGER_SDK_LOG_CONFIG."
-        )
-        click.echo(told, err=True)
-        sys.exit(1)
+LEVEL_VARIABLES = ("TAP_METRIKA_CALLS_LOGLEVEL", "LOGLEVEL")
 
 
 def main() -> t.NoReturn:
     """Run the tap as a process of its own."""
-    code: int | str | None = 0
-    _end_soon_after_a_signal()
+    termination.install()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    code: int | str | None
     try:
-        _command()()
+        _check_environment()
+        # Late, so that a signal during the import is recorded. What is imported lives
+        # as long as the process: to look for garbage in it costs a tenth of the start.
+        gc.disable()
+        from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
+
+        gc.freeze()
+        gc.enable()
+        code = TapMetrikaCalls.cli()
     except SystemExit as done:
         code = done.code
-    except KeyboardInterrupt:
-        code = 130
+    if isinstance(code, str):
+        print(code, file=sys.stderr)  # noqa: T201
+        code = 1
     try:
         sys.stdout.flush()
         sys.stderr.flush()
+    except OSError:
+        code = code or 1
     finally:
-        # Requests under way would otherwise be waited for.
-        os._exit(code if isinstance(code, int) else 1)
+        os._exit(code or 0)  # requests under way are not waited for
+
+
+def _check_environment() -> None:
+    """Check what would fail before any error can be logged.
+
+    Raises:
+        SystemExit: If the log level is unknown, or there is no standard output.
+    """
+    for variable in LEVEL_VARIABLES:
+        level = os.environ.get(variable, "").strip().upper()
+        if not level:
+            os.environ.pop(variable, None)
+        elif level not in logging.getLevelNamesMapping():
+            expected = "DEBUG, INFO, WARNING, ERROR or CRITICAL"
+            sys.exit(f"Variable {variable}: unknown log level: expected {expected}.")
+    if sys.stdout is None:
+        sys.exit("Standard output is closed: there is nowhere to write messages.")
 
 
 if __name__ == "__main__":

@@ -1,66 +1,71 @@
-"""`--test`: whether the token may read what is configured, a request a counter."""
+"""`--test`: whether the token can read what is configured, one request per counter."""
 
 from __future__ import annotations
 
 import typing as t
+from functools import partial
 
-from tap_metrika_calls.answers import fields, usable_id
-from tap_metrika_calls.client import UPLOADINGS_LIMIT
-from tap_metrika_calls.errors import CounterError, MetrikaError, SyncFailedError
-from tap_metrika_calls.lookup import Ahead
+from tap_metrika_calls.api import limits
+from tap_metrika_calls.api.errors import FatalError, MetrikaError
+from tap_metrika_calls.api.prefetch import prefetch
+from tap_metrika_calls.cli import SyncFailedError
+from tap_metrika_calls.streams import UploadsStream
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
-    from tap_metrika_calls.client import MetrikaClient
-    from tap_metrika_calls.settings import Wanted
+    from tap_metrika_calls.api.client import Page
+    from tap_metrika_calls.base_stream import MetrikaStream
+    from tap_metrika_calls.run import Run
+    from tap_metrika_calls.sync.selection import CounterSelection
 
 
-def check_connection(
-    client: MetrikaClient,
-    wanted_counters: Callable[[], Sequence[Wanted]],
-    tell: Callable[[str], object],
+def check_counters(
+    run: Run, streams: Sequence[MetrikaStream], tell: Callable[[str], object]
 ) -> None:
-    """Tell of each counter how many uploads it has.
+    """Report for each counter of each stream how many uploads can be read.
 
     Args:
-        client: The API.
-        wanted_counters: Gives what is configured; may ask for the list of counters.
+        run: What the streams share.
+        streams: The selected streams.
         tell: Takes a line for each counter that can be read.
 
     Raises:
         SyncFailedError: If anything cannot be read; all of it, a line each.
     """
-    failures: list[str] = []
+    checked = 0
     try:
-        counters = wanted_counters()
-        pages = Ahead(
-            lambda wanted: client.submit(client.uploadings, wanted.counter_id, 0),
-            counters,
-            client.parallel,
-        )
-        for wanted, page in zip(counters, pages, strict=True):
-            try:
-                ids = {usable_id(fields(raw)) for raw in client.wait(page)}
-                tell(_found(wanted, ids))
-            except CounterError as error:
-                failures.append(str(error))
-        if not counters:
-            tell("The token works, and there is no counter to read.")
-    except MetrikaError as error:
-        failures.append(str(error))
+        for stream in streams:
+            if isinstance(stream, UploadsStream):
+                checked += _check_stream(run, stream, tell)
+        if not checked:
+            tell(f"The token works: it has access to {len(run.counters)} counters.")
+    except FatalError as error:
+        run.failures.add(error)
     finally:
-        client.close()
-    if failures:
-        raise SyncFailedError(failures)
+        run.client.close()
+    run.failures.finish({}, run.logger)
+    if run.failures.failed:
+        raise SyncFailedError(run.failures.failed.lines())
 
 
-def _found(wanted: Wanted, ids: set[int | None]) -> str:
-    many = len(ids) >= UPLOADINGS_LIMIT
-    told = f"Counter {wanted.counter_id} can be read. Uploads: {len(ids)}"
-    told += " or more" if many else ""
-    if wanted.uploading_ids:
-        among = len(ids.intersection(wanted.uploading_ids))
-        told += f", {among} of the {len(wanted.uploading_ids)} configured among "
-        told += "the first of them" if many else "them"
-    return f"{told}."
+def _check_stream(
+    run: Run, stream: UploadsStream, tell: Callable[[str], object]
+) -> int:
+    client = run.client
+    selected = stream.select_counters()
+
+    def request(each: CounterSelection) -> tuple[int, Future[Page]]:
+        ask = partial(client.uploads, stream.kind, each.counter_id)
+        return each.counter_id, client.submit(ask, 0, limits.UPLOADS_PER_PAGE)
+
+    for counter_id, page in prefetch(selected, request, client.parallel):
+        try:
+            count = len(client.wait(page).rows)
+            more = " or more" if count >= limits.LAST_PAGE_ROWS else ""
+            tell(f"Counter {counter_id}: {count}{more} of {stream.name} can be read.")
+            run.failures.add_success()
+        except MetrikaError as error:
+            run.failures.add_counter(stream.name, counter_id, error)
+    return len(selected)

@@ -1,293 +1,220 @@
-"""The tap: its settings and its streams."""
+"""The tap: settings' check, streams, one sync from start to end."""
 
 from __future__ import annotations
 
+import fnmatch
 import typing as t
-from collections import Counter
-from datetime import UTC, datetime
+from copy import deepcopy
 from functools import cached_property
 
 import click
-from singer_sdk import typing as th
-from singer_sdk.configuration._dict_config import merge_missing_config_jsonschema
-from singer_sdk.helpers.capabilities import EMIT_ACTIVATE_VERSION_CONFIG
+import msgspec
+from singer_sdk.exceptions import SingerSDKError
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.singerlib import ActivateVersionMessage
 from typing_extensions import override
 
-from tap_metrika_calls import settings
-from tap_metrika_calls.cli import CommandLineTap, Terminated
-from tap_metrika_calls.errors import MetrikaError, SyncFailedError
-from tap_metrika_calls.sdk_settings import SDK_SETTINGS
-from tap_metrika_calls.settings import Wanted
-from tap_metrika_calls.streams import CallsUploadingsStream, CountersStream
-from tap_metrika_calls.writer import EncodedStateWriter
+from tap_metrika_calls.catalog import invalid, normalize_catalog
+from tap_metrika_calls.cli import CommandLineTap, SyncFailedError, drop_sdk_noise
+from tap_metrika_calls.output.writer import StateWriter, Writer
+from tap_metrika_calls.run import Run
+from tap_metrika_calls.settings import (
+    PREFIX,
+    SETTINGS,
+    config_from_environment,
+    normalize_config,
+)
+from tap_metrika_calls.streams import STREAMS, UploadsStream
+from tap_metrika_calls.sync.state import validate_state
+from tap_metrika_calls.validation import hint, validate_config
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from singer_sdk.singerlib import Catalog
     from singer_sdk.streams import Stream
 
-    from tap_metrika_calls.client import MetrikaClient
+    from tap_metrika_calls.base_stream import MetrikaStream
 
-_ID = th.IntegerType(minimum=1, maximum=2**63 - 1)
-REQUESTS_A_DAY = 5_000  # documented, for a login
+KEYS: dict[str, tuple[str, ...]] = {each.name: each.keys for each in STREAMS}
+UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]
+REPAIR_STATE = "Repair the state, or start without it (meltano: --full-refresh)."
+BATCH_HELP = "see https://sdk.meltano.com/en/latest/batch.html"
+MAPS_HELP = "see https://sdk.meltano.com/en/latest/stream_maps.html"
 
 
 class TapMetrikaCalls(CommandLineTap):
-    """Yandex Metrica: what became of the phone calls you uploaded."""
+    """Yandex Metrica: processing status of call uploads."""
 
     name = "tap-metrika-calls"
-    config_jsonschema = th.PropertiesList(
-        th.Property(
-            "oauth_token",
-            th.StringType(pattern=r"\S"),
-            required=True,
-            secret=True,
-            title="OAuth token",
-            description=(
-                "OAuth token of a Yandex account that may read the counters, with the "
-                "scope `metrika:read`."
-            ),
-        ),
-        th.Property(
-            "counter_id",
-            _ID,
-            title="Counter ID",
-            description=(
-                "The one counter to read. Together with `uploading_ids`, short for one "
-                "entry of `counters`."
-            ),
-        ),
-        th.Property(
-            "uploading_ids",
-            th.ArrayType(_ID),
-            title="Upload IDs",
-            description=(
-                "Uploads of `counter_id` to read in every sync. Left out: every upload "
-                "of the counter, incrementally."
-            ),
-        ),
-        th.Property(
-            "counters",
-            th.ArrayType(
-                th.ObjectType(
-                    th.Property("counter_id", _ID, required=True),
-                    th.Property("uploading_ids", th.ArrayType(_ID)),
-                    additional_properties=False,
-                )
-            ),
-            title="Counters",
-            description=(
-                'Several counters: a list of `{"counter_id": 1, "uploading_ids": '
-                "[2, 3]}`. Without `uploading_ids`, every upload of the counter; with "
-                "an empty list, none. With neither `counters` nor `counter_id`, every "
-                "counter that the token sees."
-            ),
-        ),
-        th.Property(
-            "start_date",
-            th.DateTimeType,
-            title="Start date",
-            description=(
-                "Of whole counters, only uploads created at or after this time are "
-                "read (in UTC where no zone is named). Uploads asked for by ID are not "
-                "filtered."
-            ),
-        ),
-        th.Property(
-            "lookup",
-            th.StringType,
-            allowed_values=["auto", "by_id", "list"],
-            default="auto",
-            title="Lookup of upload IDs",
-            description=(
-                "How configured upload IDs are found: `by_id` costs a request each, "
-                "`list` one for 10,000 uploads of the counter, `auto` chooses the "
-                "cheaper way. The records are the same."
-            ),
-        ),
-        th.Property(
-            "on_missing",
-            th.StringType,
-            allowed_values=["fail", "skip"],
-            default="fail",
-            title="On a missing upload",
-            description=(
-                "What an upload ID that the API does not know does: `fail` loads the "
-                "others and ends with exit code 1, `skip` warns."
-            ),
-        ),
-        th.Property(
-            "unsettled_days",
-            th.IntegerType(minimum=0, maximum=36_500),
-            default=21,
-            title="Days to wait for an upload",
-            description=(
-                "For how many days after its creation an unfinished upload is read "
-                "again in every sync of its counter."
-            ),
-        ),
-        th.Property(
-            "ulogin",
-            th.StringType(pattern=r"\S"),
-            title="Delegated account",
-            description="Login of the account whose delegated rights are used.",
-        ),
-        th.Property(
-            "max_parallel_requests",
-            th.IntegerType(minimum=1, maximum=100),
-            default=3,
-            title="Parallel requests",
-            description="Most requests at once; the API allows 3 for a login.",
-        ),
-        th.Property(
-            "requests_per_second",
-            th.IntegerType(minimum=1, maximum=1_000_000),
-            default=30,
-            title="Requests a second",
-            description="Most requests a second; the API allows 30 for an IP address.",
-        ),
-        th.Property(
-            "request_timeout",
-            th.IntegerType(minimum=1, maximum=86_400),
-            default=60,
-            title="Request time-out",
-            description="Seconds that one attempt of a request may take.",
-        ),
-        th.Property(
-            "max_attempts",
-            th.IntegerType(minimum=1, maximum=1_000),
-            default=8,
-            title="Attempts",
-            description=(
-                "How often a request is attempted when the API throttles or fails, "
-                "with growing pauses."
-            ),
-        ),
-        th.Property(
-            "api_url",
-            th.StringType,
-            default="https://api-metrika.yandex.net",
-            title="API address",
-            description=(
-                "Address of the API; plain `http://` only on a loopback address."
-            ),
-        ),
-        additional_properties=False,
-    ).to_dict()
+    config_jsonschema = deepcopy(SETTINGS)  # the SDK adds its own
+    message_writer_class = Writer
+    message_writer: Writer
 
     def __init__(
-        self, *, catalog: dict[str, t.Any] | None = None, **kwargs: t.Any
+        self,
+        *,
+        config: dict[str, t.Any] | None = None,
+        catalog: dict[str, t.Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        setup_mapper: bool = True,
+        **kwargs: t.Any,
     ) -> None:
-        super().__init__(catalog=with_replication_methods(catalog), **kwargs)
-        self._state_writer = EncodedStateWriter(self.message_writer)
-        self.failures: list[str] = []
-        self.stopped = False
-        self.emitted: Counter[str] = Counter()
+        """Check settings, catalog and state.
 
-    @classmethod
+        Raises:
+            ConfigValidationError: If any of them is wrong; with a line for each error.
+        """
+        drop_sdk_noise(self.logger)
+        given = self._complete_config(
+            config or {}, parse_env=parse_env_config, is_strict=validate_config
+        )
+        if catalog is not None:
+            catalog = normalize_catalog(catalog, KEYS)
+        super().__init__(
+            config=given,
+            catalog=catalog,
+            validate_config=False,
+            setup_mapper=False,
+            **kwargs,
+        )
+        if setup_mapper:
+            self.setup_mapper()
+        try:
+            _ = [stream.is_batched for stream in self.metrika_streams]
+        except (AttributeError, TypeError, ValueError):
+            line = f"Setting 'batch_config' is invalid: {BATCH_HELP}."
+            raise invalid(line) from None
+        if catalog is not None:
+            for stream in self.metrika_streams:
+                if stream.selected:
+                    _ = stream.decoder
+
+    @cached_property
+    def run(self) -> Run:
+        """What the streams of this sync share."""
+        return Run(self.config, self.logger, self.message_writer)
+
+    @property
     @override
-    def append_builtin_config(cls, config_jsonschema: dict[str, t.Any]) -> None:
-        merge_missing_config_jsonschema(SDK_SETTINGS, config_jsonschema)
-        super().append_builtin_config(config_jsonschema)
-        merge_missing_config_jsonschema(EMIT_ACTIVATE_VERSION_CONFIG, config_jsonschema)
+    def state_writer(self) -> StateWriter:  # type: ignore[override]
+        return self.run.state_writer
+
+    @property
+    @override
+    def streams(self) -> dict[str, Stream]:
+        """The streams, beginning with the one where the last sync stopped."""
+        streams = super().streams
+        names = list(streams)
+        states = self.run.states.items()
+        stopped_at = [name for name, state in states if state.resume_from is not None]
+        first = names.index(stopped_at[0]) if stopped_at else 0
+        return {name: streams[name] for name in names[first:] + names[:first]}
+
+    @property
+    @override
+    def catalog(self) -> Catalog:
+        """The catalog for stream maps, which may name deselected streams too."""
+        catalog: Catalog = deepcopy(super().catalog)
+        for entry in catalog.streams:
+            entry.metadata.root.selected = True
+        return catalog
+
+    @property
+    def metrika_streams(self) -> list[MetrikaStream]:
+        """The streams as what they are."""
+        return t.cast("list[MetrikaStream]", list(self.streams.values()))
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
-        return [CallsUploadingsStream(self), CountersStream(self)]
+        return [stream(self, self.run) for stream in STREAMS]
 
-    @cached_property
-    def client(self) -> MetrikaClient:
-        """The API; one for all streams, so that they share the quotas."""
-        # Discovery needs no API, and starts the faster without it.
-        from tap_metrika_calls.client import MetrikaClient  # noqa: PLC0415
+    @override
+    def setup_mapper(self) -> None:
+        try:
+            super().setup_mapper()
+        except SingerSDKError:
+            raise
+        except Exception as error:
+            text = type(error).__name__
+            line = f"Setting 'stream_maps' cannot be used ({text}): {MAPS_HELP}."
+            raise invalid(line) from error
+        for name, stream_map in (self.config.get("stream_maps") or {}).items():
+            is_special = name.startswith("__") or "__source__" in (stream_map or ())
+            if not (is_special or fnmatch.filter(KEYS, name)):
+                self.logger.warning("Setting 'stream_maps': no stream %r.", name)
 
-        return MetrikaClient(self.config, self.logger, self.message_writer.flush)
+    @override
+    def load_state(self, state: dict[str, t.Any]) -> None:
+        errors = validate_state(state, UPLOADS_STREAMS)
+        if errors:
+            raise invalid(*(f"{error}. {REPAIR_STATE}" for error in errors))
+        self.run.load_state(state, UPLOADS_STREAMS)
+        super().load_state(msgspec.to_builtins(self.run.state()))
 
-    @property
-    def started_at(self) -> datetime:
-        """When this run began, in UTC."""
-        return datetime.fromtimestamp(self.initialized_at / 1000, UTC)
-
-    def wanted_counters(self) -> list[Wanted]:
-        """What is wanted of which counter, in order.
-
-        Raises:
-            MetrikaError: If the list of counters is wanted and cannot be read.
-        """
-        configured = settings.wanted_counters(self.config)
-        if configured is None:
-            return [Wanted(counter["id"]) for counter in self.client.all_counters()]
-        for wanted in configured:
-            if not wanted.whole and not wanted.uploading_ids:
-                self.logger.warning(
-                    "Counter %d: uploading_ids is empty, so nothing is read of it. "
-                    "Leave the setting out to read every upload.",
-                    wanted.counter_id,
-                )
-        return [wanted for wanted in configured if wanted.whole or wanted.uploading_ids]
-
-    @override  # type: ignore[misc]
-    def sync_all(self) -> None:
-        """Sync all streams, and only then tell what went wrong.
-
-        Final to type checkers, but there is no hook behind the last stream.
+    def sync(self) -> None:
+        """Sync all streams, and only then report what went wrong.
 
         Raises:
             SyncFailedError: If anything that was wanted could not be read.
         """
+        selected = [stream for stream in self.metrika_streams if stream.selected]
+        if not selected:
+            self.logger.warning("No stream is selected: nothing is read.")
+        run, failures = self.run, self.run.failures
+        uploads = [each for each in selected if isinstance(each, UploadsStream)]
+        failures.names_streams = len(uploads) > 1
         try:
-            super().sync_all()
-        except Terminated:
-            # In batches, the last state written is the last that is covered.
-            if "batch_config" not in self.config:
-                self.state_writer.write_state(self.state)
-            raise
+            self.sync_all()
+            for stream in uploads:
+                if stream.postponed:
+                    stream.sync()
+            if not run.is_terminated:
+                failures.finish(run.states, self.logger)
+                if not (failures.failed or failures.skipped):
+                    self._activate_versions(selected)
         finally:
-            self.message_writer.flush()
-            self.client.close()
-            self._log_summary()
-        if self.failures:
-            raise SyncFailedError(self.failures)
+            run.finish()
+        if failures.failed:
+            raise SyncFailedError(failures.failed.lines())
 
-    @override
-    def check_connection(self) -> None:
-        from tap_metrika_calls.check import check_connection  # noqa: PLC0415
+    def check(self) -> None:
+        """Report for each counter and selected stream whether it can be read."""
+        from tap_metrika_calls.check import check_counters  # noqa: PLC0415
 
-        check_connection(self.client, self.wanted_counters, click.echo)
+        selected = [stream for stream in self.metrika_streams if stream.selected]
+        check_counters(self.run, selected, click.echo)
 
-    def stop(self, error: MetrikaError) -> None:
-        """Take note of an error behind which no stream can go on."""
-        self.stopped = True
-        if str(error) not in self.failures:
-            self.failures.append(str(error))
+    @classmethod
+    def _complete_config(
+        cls,
+        config: dict[str, t.Any],
+        *,
+        parse_env: bool,
+        is_strict: bool,
+    ) -> dict[str, t.Any]:
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        if parse_env:
+            from_environment, unknown = config_from_environment(schema)
+            config = {**config, **from_environment}
+            for variable in unknown:
+                name = variable.removeprefix(PREFIX).lower()
+                text = hint(name, schema["properties"])
+                cls.logger.warning("Unknown variable %s: %s", variable, text)
+        config = normalize_config(config)
+        errors = validate_config(config, schema)
+        if errors and is_strict:
+            raise invalid(*errors)
+        return config
 
-    def _log_summary(self) -> None:
-        sent = self.client.requests
-        self.logger.info(
-            "Records: %s. Requests: %s. Retries: %d. That is %.1f %% of the %d "
-            "requests that the API allows a login in a day.",
-            ", ".join(f"{n} {name}" for name, n in self.emitted.items()) or "none",
-            ", ".join(f"{n} {kind}" for kind, n in sent.items()) or "none",
-            self.client.retries,
-            100 * sent.total() / REQUESTS_A_DAY,
-            REQUESTS_A_DAY,
-        )
-
-
-def with_replication_methods(catalog: t.Any) -> t.Any:  # noqa: ANN401
-    """Put replication methods where the SDK looks for them.
-
-    The Singer specification has them in the metadata of a stream, where users and
-    Meltano write them; the SDK puts one beside it first, that it wrote itself.
-    """
-    if not isinstance(catalog, dict):
-        return catalog
-    streams = []
-    for stream in catalog.get("streams", ()):
-        root: dict[str, t.Any] = {}
-        for entry in stream.get("metadata", ()):
-            if not entry["breadcrumb"]:
-                root = entry["metadata"]
-        method = root.get("replication-method") or root.get("forced-replication-method")
-        streams.append({**stream, "replication_method": method} if method else stream)
-    return {**catalog, "streams": streams}
+    def _activate_versions(self, streams: list[MetrikaStream]) -> None:
+        """Let targets delete what the source no longer has; only after a whole sync."""
+        for stream in streams:
+            for stream_map in stream.stream_maps:
+                removed = isinstance(stream_map, RemoveRecordTransform)
+                if stream.version is not None and not removed:
+                    self.write_message(
+                        ActivateVersionMessage(stream_map.stream_alias, stream.version)
+                    )

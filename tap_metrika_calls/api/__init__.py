@@ -1,0 +1,1 @@
+"""The management API of Yandex Metrica over HTTP; nothing here knows Singer."""

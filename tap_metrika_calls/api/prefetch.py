@@ -1,0 +1,29 @@
+"""Look-ahead: a bounded number of requests that are sent before they are needed."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import deque
+from itertools import islice
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_T = t.TypeVar("_T")
+_Item = t.TypeVar("_Item")
+
+
+def prefetch(
+    items: Iterable[_Item], make: Callable[[_Item], _T], depth: int
+) -> Iterator[_T]:
+    """Make something of each item, in order, `depth` of them before they are taken."""
+    remaining = iter(items)
+    made = deque(make(item) for item in islice(remaining, depth))
+
+    def take() -> Iterator[_T]:
+        while made:
+            first = made.popleft()
+            made.extend(make(item) for item in islice(remaining, 1))
+            yield first
+
+    return take()

@@ -1,0 +1,178 @@
+"""What all streams have in common: records that fit the schema, failures, messages."""
+
+from __future__ import annotations
+
+import typing as t
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.schema.source import SchemaDirectory, StreamSchema
+from singer_sdk.streams import Stream
+from typing_extensions import override
+
+from tap_metrika_calls import termination
+from tap_metrika_calls.api.errors import FatalError
+from tap_metrika_calls.catalog import declared_types
+from tap_metrika_calls.output.lines import listed
+from tap_metrika_calls.output.progress import with_progress
+from tap_metrika_calls.sync.records import Columns, RecordDecoder
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+
+    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog
+    from singer_sdk.tap_base import Tap
+
+    from tap_metrika_calls.run import Run
+
+
+def schema_folder() -> Traversable:
+    """Return the folder of the JSON schemas: in the wheel, or beside the package."""
+    packaged = files("tap_metrika_calls") / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "schemas"
+
+
+SCHEMAS = SchemaDirectory(schema_folder())
+
+
+class MetrikaStream(Stream):
+    """A stream whose records fit its schema exactly, and carry every column."""
+
+    schema = StreamSchema(SCHEMAS)
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    name: str
+    keys: t.ClassVar[tuple[str, ...]]
+    constants: t.ClassVar[tuple[str, ...]] = ()
+    reports_undocumented = True
+
+    def __init__(self, tap: Tap, run: Run) -> None:
+        super().__init__(tap)
+        self.run = run
+        self._tap_started_at = tap.initialized_at
+        self._map_failure: FatalError | None = None
+
+    @cached_property
+    def decoder(self) -> RecordDecoder:
+        """Makes records of what the API sends.
+
+        Raises:
+            ConfigValidationError: If a column cannot be loaded as the catalog says.
+        """
+        documented, declared = self.schema, self.effective_schema
+        types = declared_types(self.name, documented, declared, self.keys)
+        missing = types.keys() - declared["properties"].keys()
+        if missing:
+            self.logger.warning(
+                "Stream '%s': the catalog lacks %s, which is not loaded. Run discovery "
+                "again.",
+                self.name,
+                listed(sorted(missing)),
+            )
+        dropped = tuple(
+            column
+            for column in types
+            if column not in self.keys
+            and (column in missing or not self.mask["properties", column])
+        )
+        columns = Columns(types, dropped, self.constants, self.reports_undocumented)
+        return RecordDecoder(columns, self.run.failures.warnings)
+
+    @cached_property
+    def is_batched(self) -> bool:
+        """Whether records go to files, and only their names to the target."""
+        return self.get_batch_config(self.config) is not None
+
+    @cached_property
+    def version(self) -> int | None:
+        """The version that an ACTIVATE_VERSION message will name, if there is one."""
+        is_full = self.replication_method == "FULL_TABLE"
+        wanted = self.config.get("emit_activate_version_messages")
+        return self._tap_started_at // 1000 if is_full and wanted else None
+
+    @property
+    @override
+    def primary_keys(self) -> tuple[str, ...]:
+        return self.keys
+
+    @primary_keys.setter
+    def primary_keys(self, _: object) -> None:
+        """Keep the keys: a catalog cannot change them."""
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        replication_key = self.replication_key
+        super().apply_catalog(catalog)
+        self.replication_key = replication_key
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        """False: the tap sends them after all streams, if nothing failed."""
+        return False
+
+    @override
+    def generate_child_contexts(self, *_: object, **__: object) -> tuple[()]:
+        """Return nothing: there are no child streams."""
+        return ()
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """Return None: the bookmarks know how far they may go."""
+
+    @override
+    def _increment_stream_state(self, *_: object, **__: object) -> None:
+        """Do nothing: a bookmark moves only when its counter is read whole."""
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        try:
+            for record in with_progress(self.read(), self.name):
+                if termination.received() is not None:
+                    return
+                yield record
+                if self.is_batched:
+                    self.run.writer.record_counts[self.name] += 1
+                if self._map_failure is not None:
+                    raise self._map_failure
+        except FatalError as error:
+            self.run.failures.add(error)
+        except termination.Terminated:
+            return
+
+    def read(self) -> Iterator[Record]:
+        """Read all records.
+
+        Raises:
+            FatalError: If nothing more can be read.
+        """
+        raise NotImplementedError
+
+    @override
+    def _write_record_message(self, record: Record) -> None:
+        """Write a record as the stream maps want it; it is conformed already."""
+        for stream_map in self.stream_maps:
+            try:
+                mapped = stream_map.transform(record)
+                if mapped is not None:
+                    alias = stream_map.stream_alias
+                    self.run.writer.write_record(alias, mapped, self.version)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - an expression may raise anything
+                self._map_failure = self._describe_map_failure(error, record)
+
+    def _describe_map_failure(self, error: Exception, record: Record) -> FatalError:
+        """Return what failed where; only the SDK's own words hold no data."""
+        key = ", ".join(f"{name} {record.get(name)}" for name in self.keys)
+        text = f": {error}" if isinstance(error, MapExpressionError) else ""
+        self.logger.debug("Traceback:", exc_info=error)
+        return FatalError(
+            f"A stream map failed on {self.name} with {key} "
+            f"({type(error).__name__}{text}). Check the setting stream_maps."
+        )

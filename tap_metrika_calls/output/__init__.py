@@ -1,0 +1,1 @@
+"""Messages on standard output and progress on standard error."""

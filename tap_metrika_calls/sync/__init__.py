@@ -1,0 +1,1 @@
+"""What a sync reads and remembers; nothing here knows HTTP or the Singer SDK."""

@@ -1,0 +1,187 @@
+"""Objects of the API as records that fit the schema exactly.
+
+The schema is the decoder: a struct with its fields checks types and reads times in C.
+What does not fit is decoded value by value, and each oddity is reported once per sync.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+
+from tap_metrika_calls.api.responses import replace_surrogates
+from tap_metrika_calls.timestamps import parse_time, to_utc
+
+if t.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INT64 = range(-(2**63), 2**63)
+UNDOCUMENTED = "Undocumented fields were dropped: {}"
+MISFIT = "Values of an unexpected type were replaced with null: {}"
+
+Record: t.TypeAlias = dict[str, t.Any]
+
+
+class Row(t.Protocol):
+    """An upload or a counter: an attribute for each documented field."""
+
+    id: int | None
+    create_time: datetime | None
+
+
+class UploadRow(Row, t.Protocol):
+    """An upload."""
+
+    status: str | None
+    type: str | None
+
+
+class Warnings(t.Protocol):
+    """Takes what is reported once per sync."""
+
+    def add(self, template: str, name: object) -> None:
+        """Add a name to a line."""
+
+
+_Int64 = t.Annotated[int, msgspec.Meta(ge=INT64.start, le=INT64.stop - 1)]
+# By the name of a column's type: how it is decoded. "text" is a number's exact text.
+_DECODED: dict[str, t.Any] = {
+    "integer": _Int64 | None,
+    "text": _Int64 | None,
+    "number": _Int64 | float | None,
+    "string": str | None,
+    "date-time": datetime | None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a stream: what the API documents, and what is emitted.
+
+    Attributes:
+        types: The type of each documented field: a key of the table above.
+        dropped: Documented fields that are not selected.
+        constants: Columns that the API does not send.
+        reports_undocumented: Whether other fields are worth a warning.
+    """
+
+    types: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
+    reports_undocumented: bool = True
+
+
+class RecordDecoder:
+    """Decodes the objects of one stream.
+
+    Attributes:
+        types: The type of each column.
+    """
+
+    def __init__(self, columns: Columns, warnings: Warnings) -> None:
+        """Make decoders of the columns.
+
+        Args:
+            columns: The columns of the stream.
+            warnings: Takes a line for what does not fit.
+        """
+        self._columns = columns
+        self._warnings = warnings
+        self.types = types = columns.types
+        fields = [
+            (name, _DECODED[kind], None)
+            for name, kind in types.items()
+            if name not in columns.constants
+        ]
+        # Rows have no cycles, so nobody need look for them.
+        make = partial(msgspec.defstruct, "Row", fields, gc=False)
+        self._struct = make()
+        strict = make(forbid_unknown_fields=columns.reports_undocumented)
+        self._strict = msgspec.json.Decoder(strict)
+        self._lenient: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._struct)
+        self._fields = [name for name, *_ in fields]
+        self._texts = [name for name in self._fields if types[name] == "text"]
+        self._reported: set[tuple[str, str]] = set()
+
+    def decode(self, raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
+        """Return an object as a row; what does not fit is null, and reported."""
+        row: t.Any
+        try:
+            row = self._strict.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            row = self._decode_odd(bytes(raw))
+        created = row.create_time
+        if created is not None and created.tzinfo is not UTC:
+            try:
+                row.create_time = to_utc(created)
+            except OverflowError:
+                row.create_time = None
+                self._report(MISFIT, "create_time", row.id)
+        return row
+
+    def record(self, row: Row, constants: Record) -> Record:
+        """Return a record with every selected column, in the order of the schema.
+
+        Args:
+            row: What `decode` returned.
+            constants: Columns that the API does not send, which come first.
+        """
+        record: Record = {**constants, **msgspec.to_builtins(row)}
+        for name in self._texts:
+            if record[name] is not None:
+                record[name] = str(record[name])
+        for name in self._columns.dropped:
+            del record[name]
+        return record
+
+    def _decode_odd(self, raw: bytes) -> t.Any:  # noqa: ANN401
+        raw = replace_surrogates(raw)
+        try:
+            values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._struct()
+        shown = bytes(values.get("id", b"?"))[:24].decode("ascii", "replace")
+        if self._columns.reports_undocumented:
+            for name in values.keys() - set(self._fields):
+                self._report(UNDOCUMENTED, name, shown)
+        try:
+            return self._lenient.decode(raw)
+        except (msgspec.DecodeError, RecursionError):
+            row = self._struct()
+        for name in self._fields:
+            if name in values:
+                value, fits = _value(values[name], self.types[name])
+                setattr(row, name, value)
+                if not fits:
+                    self._report(MISFIT, name, shown)
+        return row
+
+    def _report(self, template: str, name: str, found_in: object) -> None:
+        if (template, name) not in self._reported:
+            self._reported.add((template, name))
+            self._warnings.add(template, f"{name} (first in {found_in})")
+
+
+def _value(raw: msgspec.Raw, kind: str) -> tuple[t.Any, bool]:
+    """Return a value as the column takes it, and whether it is one that fits."""
+    text = bytes(raw)
+    try:
+        if kind == "text" and _INTEGER.fullmatch(text):
+            return text.decode(), True
+        if kind == "text":
+            return msgspec.json.decode(text, type=str | None), True
+        if kind == "date-time":
+            value = msgspec.json.decode(text, type=str | None)
+            created = parse_time(value)
+            return created, value is None or created is not None
+        return msgspec.json.decode(text, type=_DECODED[kind]), True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, False
+
+
+_INTEGER = re.compile(rb"-?\d+")
