@@ -1,21 +1,49 @@
-"""Fixtures: a stand-in of the API for each test, and pauses without waiting."""
+"""A mock API for each test, pauses without waiting, and which worker runs what."""
 
 from __future__ import annotations
 
 import typing as t
 
 import pytest
+from typing_extensions import override
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import Sandbox
-from tap_metrika_calls import client
+from tap_metrika_calls.api import limits
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xdist.remote import Producer
+
+SLOW = ("tests/transform/", "tests/end_to_end/")
+SHARES_DBT = ("tests/transform/", "tests/end_to_end/test_report.py")
+
+
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs the tests of a file on one worker, and all that need dbt on another."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        return "dbt" if nodeid.startswith(SHARES_DBT) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> LoadScopeScheduling:
+    """Let tests share what is expensive to set up."""
+    return FileScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker waits for another's end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+
 
 @pytest.fixture
 def api() -> Iterator[Sandbox]:
-    """A stand-in without counters, that keeps the documented quotas."""
+    """A mock API without counters, that keeps the documented quotas."""
     with Sandbox(counters=0) as sandbox:
         yield sandbox
 
@@ -23,7 +51,7 @@ def api() -> Iterator[Sandbox]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between retries in this process take next to no time."""
-    monkeypatch.setattr(client, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(limits, "MAX_BACKOFF", 0.01)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

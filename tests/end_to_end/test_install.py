@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
+import typing as t
 import zipfile
-from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.tools import ROOT, uv
 from tests.support import clean_environment
 
-ROOT = Path(__file__).parents[2]
-UV = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
-
-pytestmark = pytest.mark.xdist_group("install")
-
-
-def uv(*arguments: str | Path) -> None:
-    """Run uv, quietly."""
-    subprocess.run([UV, *arguments, "--quiet"], check=True, cwd=ROOT)
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +26,44 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def discover(requirement: str, folder: Path) -> dict[str, set[str]]:
-    """Install in a clean environment; the fields of each stream that is found."""
-    venv = folder / "venv"
+@pytest.fixture(scope="module")
+def installed(
+    built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Put the tap into a clean environment, in place of the one that is there."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
     uv("venv", "--python", sys.executable, venv)
-    uv("pip", "install", "--python", venv / "bin" / "python", requirement)
-    done = subprocess.run(
-        [venv / "bin" / "tap-metrika-calls", "--discover"],
-        cwd=folder,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    streams = json.loads(done.stdout)["streams"]
-    return {s["stream"]: set(s["schema"]["properties"]) for s in streams}
+
+    def install(kind: str) -> Path:
+        package = [next(built.glob(kind))] if kind != "checkout" else ["-e", ROOT]
+        uv("pip", "install", "--python", venv / "bin" / "python", *package)
+        return venv / "bin" / "tap-metrika-calls"
+
+    return install
 
 
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz", "checkout"])
 def test_schemas_are_found_wherever_the_tap_is(
-    built: Path, tmp_path: Path, kind: str
+    installed: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
-    package = ROOT if kind == "checkout" else next(built.glob(kind))
-    editable = "-e" if kind == "checkout" else ""
-    streams = discover(f"{editable}{package}", tmp_path)
-    assert set(streams) == {"calls_uploadings", "counters"}
-    for name, fields in streams.items():
-        schema = json.loads((ROOT / "schemas" / f"{name}.json").read_text("utf-8"))
-        assert fields == set(schema["properties"])
+    done = subprocess.run(
+        [installed(kind), "--discover"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found = {s["tap_stream_id"]: s for s in json.loads(done.stdout)["streams"]}
+    assert set(found) == {
+        "calls_uploadings",
+        "chats_uploadings",
+        "conversions_uploadings",
+        "counters",
+    }
+    for path in (ROOT / "schemas").glob("*.json"):
+        schema = json.loads(path.read_text("utf-8"))
+        properties = found[path.stem]["schema"]["properties"]
+        assert set(properties) == set(schema["properties"])
 
 
 def test_the_wheel_holds_the_package_alone(built: Path) -> None:

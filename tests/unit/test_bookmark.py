@@ -1,32 +1,35 @@
-"""How far a bookmark moves: each branch, and each boundary."""
+"""What a sync emits of a counter, and what it leaves for the next: each boundary."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+import typing as t
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tap_metrika_calls.bookmark import FINAL, STATUSES, Bookmark, normal_form
+from tap_metrika_calls.sync import bookmark as bookmark_module
+from tap_metrika_calls.sync.bookmark import FINAL_STATUSES, STATUSES, Bookmark
+from tap_metrika_calls.sync.state import Context, FullRead, Partition
+from tap_metrika_calls.timestamps import format_time, parse_time
+
+if t.TYPE_CHECKING:
+    from tap_metrika_calls.sync.records import UploadRow
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WAIT = timedelta(days=21)
 TICK = timedelta(microseconds=1)
-UNFINISHED = ["PREPARED", "UPLOADED", "EXPORTED", "MATCHED", "UNHEARD_OF", "", None]
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+LAST_READ = datetime(2026, 2, 27, tzinfo=UTC)
+IN_FLIGHT = ["PREPARED", "UPLOADED", "EXPORTED", "MATCHED", "UNHEARD_OF", "", None]
 
 
-def ago(days: float) -> datetime:
-    """An instant before now."""
-    return NOW - timedelta(days=days)
-
-
-def bookmark_of(value: str | None = None, floor: str | None = None) -> dict[str, str]:
-    """The state of a partition, as a bookmark writes it."""
-    state = {"context": "is not looked at", "replication_key": "create_time"}
-    if value is not None:
-        state["replication_key_value"] = value
-    if floor is not None:
-        state["start_date"] = floor
-    return state
+@dataclass
+class Row:
+    id: int | None
+    create_time: datetime | None
+    status: str | None = "PROCESSED"
+    type: str | None = None
 
 
 def day(number: int) -> datetime:
@@ -34,39 +37,116 @@ def day(number: int) -> datetime:
     return datetime(2026, 2, number, tzinfo=UTC)
 
 
-def resumed(
-    state: dict[str, str], start_date: datetime | None = None
-) -> tuple[datetime | None, datetime | None]:
-    """From where a bookmark goes on, and its floor."""
-    bookmark = Bookmark.resume(state, start_date, NOW, WAIT)
-    assert (bookmark.now, bookmark.unsettled) == (NOW, WAIT)
-    assert bookmark.stuck == []
-    assert bookmark.state() == {}
-    return bookmark.start, bookmark.floor
+def ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
 
 
-def moved(bookmark: Bookmark) -> str | None:
-    """The value that a bookmark leaves behind."""
-    return bookmark.state().get("replication_key_value")
+def partition_of(
+    value: datetime | str | None = None,
+    *,
+    start: datetime | None = None,
+    in_flight: tuple[int, ...] = (),
+    read_at: datetime | None = None,
+    read_bookmark: datetime | None = None,
+) -> Partition:
+    """What the last sync left; with the time of a full read if there was one."""
+    full_read = None
+    if read_at is not None:
+        full_read = FullRead(
+            format_time(read_at), format_time(read_bookmark or read_at)
+        )
+    text = format_time(value) if isinstance(value, datetime) else value
+    return Partition(
+        Context(7),
+        replication_key="create_time" if text else None,
+        replication_key_value=text,
+        start_date=format_time(start) if start else None,
+        in_flight=list(in_flight),
+        full_read=full_read,
+    )
+
+
+def resume(
+    last: Partition | None = None,
+    start_date: datetime | None = None,
+    *,
+    now: datetime = NOW,
+    days: int = 21,
+) -> Bookmark:
+    return Bookmark.resume(
+        last or partition_of(), now=now, start_date=start_date, in_flight_days=days
+    )
+
+
+def observe(bookmark: Bookmark, *rows: Row) -> bool:
+    """Observe a page, and track what is emitted of it."""
+    uploads = t.cast("list[UploadRow]", rows)
+    is_enough = bookmark.observe_page(uploads)
+    for row in uploads:
+        if bookmark.includes(row):
+            bookmark.track(row)
+    return is_enough
+
+
+def includes(bookmark: Bookmark, created: datetime | None) -> bool:
+    return bookmark.includes(t.cast("UploadRow", Row(1, created)))
+
+
+def left(bookmark: Bookmark, *, is_complete: bool = True) -> Partition:
+    return bookmark.partition(partition_of(), is_complete=is_complete)
+
+
+def value_of(bookmark: Bookmark) -> datetime | None:
+    return parse_time(left(bookmark).replication_key_value)
+
+
+def long_list(*, newest: datetime = NOW, count: int = 100) -> list[Row]:
+    """Uploads newest first, one a minute."""
+    return [Row(n, newest - timedelta(minutes=n)) for n in range(1, count + 1)]
 
 
 def test_what_is_final_and_what_is_known() -> None:
-    assert {"PROCESSED", "LINKAGE_FAILURE"} == FINAL
-    assert FINAL | {"PREPARED", "UPLOADED", "EXPORTED", "MATCHED"} == STATUSES
+    assert {"PROCESSED", "LINKAGE_FAILURE"} == FINAL_STATUSES
+    assert FINAL_STATUSES | {"PREPARED", "UPLOADED", "EXPORTED", "MATCHED"} == STATUSES
 
 
-# From where it goes on.
+# What is emitted.
 
 
 def test_a_new_counter_is_read_from_its_start() -> None:
-    assert resumed({}) == (None, None)
-    assert resumed({}, day(5)) == (day(5), day(5))
+    bookmark = resume()
+    for created in (None, datetime.min.replace(tzinfo=UTC), NOW, NOW + DAY):
+        assert includes(bookmark, created)
 
 
-def test_it_goes_on_from_the_last_bookmark() -> None:
-    assert resumed(bookmark_of("2026-02-10T00:00:00Z")) == (day(10), None)
-    floored = bookmark_of("2026-02-10T00:00:00Z", "2026-02-05T00:00:00Z")
-    assert resumed(floored, day(5)) == (day(10), day(5))
+def test_a_new_counter_is_read_from_the_start_date() -> None:
+    bookmark = resume(start_date=day(5))
+    assert includes(bookmark, day(5))
+    assert not includes(bookmark, day(5) - TICK)
+    assert includes(bookmark, None)
+
+
+def test_an_hour_before_the_bookmark_is_emitted_again() -> None:
+    bookmark = resume(partition_of(day(10)))
+    assert includes(bookmark, day(10) - HOUR)
+    assert not includes(bookmark, day(10) - HOUR - TICK)
+    assert includes(bookmark, None)
+
+
+@pytest.mark.parametrize(
+    ("start", "floor"),
+    [
+        (day(10) - HOUR - TICK, day(10) - HOUR),
+        (day(10) - HOUR / 2, day(10) - HOUR / 2),
+        (day(10), day(10)),
+    ],
+)
+def test_the_hour_does_not_reach_behind_the_start_date(
+    start: datetime, floor: datetime
+) -> None:
+    bookmark = resume(partition_of(day(10), start=start), start)
+    assert includes(bookmark, floor)
+    assert not includes(bookmark, floor - TICK)
 
 
 @pytest.mark.parametrize(
@@ -79,239 +159,379 @@ def test_it_goes_on_from_the_last_bookmark() -> None:
     ],
 )
 def test_a_bookmark_is_an_instant_in_any_zone(value: str) -> None:
-    start, _ = resumed(bookmark_of(value))
-    assert start == day(10)
-    assert start.tzinfo is UTC
-    assert resumed(bookmark_of("2026-02-20", value), day(10))[1] == day(10)
+    bookmark = resume(partition_of(value))
+    assert includes(bookmark, day(10) - HOUR)
+    assert not includes(bookmark, day(10) - HOUR - TICK)
 
 
-@pytest.mark.parametrize("floor", [None, "2026-02-05T00:00:00Z"])
-def test_a_bookmark_in_the_future_counts_as_none(floor: str | None) -> None:
-    at_now = bookmark_of(normal_form(NOW), floor)
-    assert resumed(at_now, day(5))[0] == NOW
-    ahead = bookmark_of(normal_form(NOW + TICK), floor)
-    assert resumed(ahead) == (None, None)
-    assert resumed(ahead, day(5)) == (day(5), day(5))
+def from_start(last: Partition, start_date: datetime | None) -> bool:
+    """Whether a counter is read from its start, or from the start date."""
+    bookmark = resume(last, start_date)
+    old = start_date or datetime.min.replace(tzinfo=UTC)
+    return includes(bookmark, old)
 
 
-def test_start_date_moved_back_reads_from_there() -> None:
-    state = bookmark_of("2026-02-20T00:00:00Z", "2026-02-10T00:00:00Z")
-    assert resumed(state, day(10)) == (day(20), day(10))
-    assert resumed(state, day(10) - TICK) == (day(10) - TICK, day(10) - TICK)
-    assert resumed(state, day(1)) == (day(1), day(1))
+def test_a_bookmark_in_the_future_counts_as_none() -> None:
+    at_now = resume(partition_of(NOW))
+    assert not at_now.is_in_future
+    assert not includes(at_now, day(1))
+    ahead = resume(partition_of(NOW + TICK))
+    assert ahead.is_in_future
+    assert includes(ahead, day(1))
+    assert list(ahead.lines()) == [
+        "the bookmark lies in the future, so the counter was read from its start"
+    ]
 
 
-def test_start_date_removed_reads_all_unless_all_was_read() -> None:
-    state = bookmark_of("2026-02-20T00:00:00Z", "2026-02-10T00:00:00Z")
-    assert resumed(state, None) == (None, None)
-    assert resumed(bookmark_of("2026-02-20T00:00:00Z"), None) == (day(20), None)
+def test_a_start_date_that_moved_back_reads_from_there() -> None:
+    last = partition_of(day(20), start=day(10))
+    assert not from_start(last, day(10))
+    assert from_start(last, day(10) - TICK)
+    assert from_start(last, day(1))
+    assert from_start(last, None)
+    assert left(resume(last, day(1))).start_date is None, "nothing was seen"
 
 
-def test_start_date_moved_on_short_of_the_bookmark_changes_nothing() -> None:
-    state = bookmark_of("2026-02-20T00:00:00Z", "2026-02-10T00:00:00Z")
-    for start_date in (day(15), day(20)):
-        assert resumed(state, start_date) == (day(20), day(10))
-    for start_date in (day(15), day(20)):
-        assert resumed(bookmark_of("2026-02-20"), start_date) == (day(20), None)
+def test_without_a_start_date_all_was_read() -> None:
+    assert not from_start(partition_of(day(20)), None)
+    assert not from_start(partition_of(day(20)), day(15))
+    assert not from_start(partition_of(day(20)), day(19))
 
 
-def test_start_date_moved_on_behind_the_bookmark_leaves_a_gap_open() -> None:
-    state = bookmark_of("2026-02-20T00:00:00Z", "2026-02-10T00:00:00Z")
+def test_a_start_date_that_moved_past_the_bookmark_reads_from_there() -> None:
+    last = partition_of(day(20), start=day(10))
     later = day(20) + TICK
-    assert resumed(state, later) == (later, later)
-    assert resumed(bookmark_of("2026-02-20"), later) == (later, later)
+    bookmark = resume(last, later)
+    observe(bookmark, Row(1, day(25)))
+    assert left(bookmark).start_date == format_time(later), "the gap is not forgotten"
+    assert from_start(left(bookmark), day(15))
 
 
-def test_a_floor_without_a_bookmark_is_no_bookmark() -> None:
-    state = bookmark_of(None, "2026-02-10T00:00:00Z")
-    assert resumed(state) == (None, None)
-    assert resumed(state, day(15)) == (day(15), day(15))
+def test_a_start_date_that_moved_short_of_the_bookmark_changes_nothing() -> None:
+    last = partition_of(day(20), start=day(10))
+    for start_date in (day(15), day(19)):
+        bookmark = resume(last, start_date)
+        assert not includes(bookmark, day(19) + HOUR)
+        observe(bookmark, Row(1, day(25)))
+        assert left(bookmark).start_date == format_time(day(10))
 
 
-def test_a_gap_is_read_once_start_date_goes_back() -> None:
-    first = Bookmark.resume({}, None, NOW, WAIT)
-    first.saw(1, day(10), "PROCESSED")
-    second = Bookmark.resume(first.state(), day(15), NOW, WAIT)
-    second.saw(2, day(20), "PROCESSED")
-    assert second.state()["start_date"] == "2026-02-15T00:00:00Z"
-    assert resumed(second.state(), day(15)) == (day(20), day(15))
-    assert resumed(second.state(), day(12)) == (day(12), day(12))
-    assert resumed(second.state(), None) == (None, None)
-
-
-# What is emitted.
-
-
-def test_without_a_start_everything_is_wanted() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    for created in (None, datetime.min.replace(tzinfo=UTC), NOW, NOW + WAIT):
-        assert bookmark.wants(created)
-
-
-def test_what_shares_the_instant_of_the_start_is_wanted() -> None:
-    bookmark = Bookmark(NOW, WAIT, start=day(10))
-    assert bookmark.wants(day(10) + TICK)
-    assert bookmark.wants(day(10))
-    assert not bookmark.wants(day(10) - TICK)
-    assert bookmark.wants(None)
-
-
-def test_instants_are_compared_whatever_their_zone() -> None:
-    bookmark = Bookmark(NOW, WAIT, start=day(10))
-    west = timezone(timedelta(hours=-5.5))
-    assert bookmark.wants(day(10).astimezone(west))
-    assert not bookmark.wants((day(10) - TICK).astimezone(west))
+def test_a_start_date_without_a_bookmark_is_no_bookmark() -> None:
+    assert from_start(partition_of(None, start=day(10)), None)
+    assert from_start(partition_of(None, start=day(10)), day(15))
 
 
 # How far it moves.
 
 
 def test_it_moves_to_the_newest() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    for number, days in enumerate((3, 1, 2)):
-        bookmark.saw(number, ago(days), "PROCESSED")
-    assert bookmark.state() == {
-        "replication_key": "create_time",
-        "replication_key_value": "2026-02-28T12:00:00Z",
-    }
+    bookmark = resume()
+    observe(bookmark, *(Row(n, ago(n)) for n in (3, 1, 2)))
+    assert value_of(bookmark) == ago(1)
+    partition = left(bookmark)
+    assert partition.replication_key == "create_time"
+    assert partition.context.counter_id == 7
 
 
-def test_it_moves_to_what_was_seen_even_below_its_start() -> None:
-    bookmark = Bookmark(NOW, WAIT, start=day(10))
-    bookmark.saw(1, day(5), "PROCESSED")
-    assert moved(bookmark) == "2026-02-05T00:00:00Z"
+@pytest.mark.parametrize("status", IN_FLIGHT)
+def test_an_upload_in_flight_does_not_hold_it_back(status: str | None) -> None:
+    bookmark = resume()
+    observe(bookmark, Row(1, ago(3), status), Row(2, ago(1)))
+    partition = left(bookmark)
+    assert partition.replication_key_value == format_time(ago(1))
+    assert partition.in_flight == [1]
 
 
-def test_it_stays_where_nothing_was_seen() -> None:
-    bookmark = Bookmark(NOW, WAIT, start=day(10), floor=day(5))
-    assert bookmark.state() == {}
-    bookmark.saw(1, None, "PROCESSED")
-    bookmark.saw(2, None, "MATCHED")
-    assert bookmark.state() == {}
-    assert bookmark.stuck == []
+def test_it_never_moves_back() -> None:
+    bookmark = resume(partition_of(day(20)))
+    observe(bookmark, Row(1, day(20) - HOUR))
+    assert value_of(bookmark) == day(20)
 
 
-def test_without_a_time_nothing_holds_it_back() -> None:
-    bookmark = Bookmark(NOW, timedelta(0))
-    bookmark.saw(1, None, "MATCHED")
-    bookmark.saw(2, ago(1), "PROCESSED")
-    assert moved(bookmark) == normal_form(ago(1))
-    assert bookmark.stuck == []
-
-
-@pytest.mark.parametrize("status", sorted(FINAL))
-def test_a_final_status_holds_nothing_back(status: str) -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(1, ago(30), status)
-    bookmark.saw(2, ago(2), status)
-    bookmark.saw(3, ago(1), status)
-    assert moved(bookmark) == normal_form(ago(1))
-    assert bookmark.stuck == []
-
-
-@pytest.mark.parametrize("status", UNFINISHED)
-def test_it_waits_for_the_oldest_in_flight(status: str | None) -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(1, ago(5), "PROCESSED")
-    for number, days in enumerate((3, 4, 2), 2):
-        bookmark.saw(number, ago(days), status)
-    bookmark.saw(5, ago(1), "PROCESSED")
-    assert moved(bookmark) == normal_form(ago(4))
-    assert bookmark.stuck == []
-
-
-def test_one_in_flight_is_newest_and_oldest() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(1, ago(1), "MATCHED")
-    assert moved(bookmark) == normal_form(ago(1))
-
-
-def test_equal_instants_wait_for_each_other() -> None:
-    for statuses in (("MATCHED", "PROCESSED"), ("PROCESSED", "MATCHED")):
-        bookmark = Bookmark(NOW, WAIT)
-        for number, status in enumerate(statuses):
-            bookmark.saw(number, ago(1), status)
-        assert moved(bookmark) == normal_form(ago(1))
-        assert Bookmark(NOW, WAIT, start=ago(1)).wants(ago(1))
-
-
-@pytest.mark.parametrize(
-    ("age", "is_stuck"),
-    [(WAIT - TICK, False), (WAIT, True), (WAIT + TICK, True)],
-)
-def test_an_upload_is_given_up_at_an_exact_age(age: timedelta, is_stuck: bool) -> None:  # noqa: FBT001
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(7, NOW - age, "MATCHED")
-    bookmark.saw(8, ago(1), "PROCESSED")
-    assert bookmark.stuck == ([7] if is_stuck else [])
-    assert moved(bookmark) == normal_form(ago(1) if is_stuck else NOW - age)
-
-
-def test_the_stuck_are_told_in_order_and_each_bookmark_has_its_own() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    for number, days in ((9, 40), (3, 30), (5, 50), (4, 1)):
-        bookmark.saw(number, ago(days), None)
-    assert bookmark.stuck == [9, 3, 5]
-    assert moved(bookmark) == normal_form(ago(1))
-    assert Bookmark(NOW, WAIT).stuck == []
-
-
-def test_one_stuck_alone_still_moves_it() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(1, ago(30), "MATCHED")
-    assert moved(bookmark) == normal_form(ago(30))
-
-
-def test_with_no_days_to_wait_nothing_holds_it_back() -> None:
-    bookmark = Bookmark(NOW, timedelta(0))
-    bookmark.saw(1, ago(1), "PREPARED")
-    bookmark.saw(2, NOW, "PREPARED")
-    assert bookmark.stuck == [1, 2]
-    assert moved(bookmark) == normal_form(NOW)
-
-
-def test_it_never_passes_the_beginning_of_the_sync() -> None:
+def test_it_never_passes_the_clock_of_the_sync() -> None:
     for created, value in ((NOW - TICK, NOW - TICK), (NOW, NOW), (NOW + TICK, NOW)):
-        bookmark = Bookmark(NOW, WAIT)
-        bookmark.saw(1, ago(1), "PROCESSED")
-        bookmark.saw(2, created, "PROCESSED")
-        assert moved(bookmark) == normal_form(value)
+        bookmark = resume()
+        observe(bookmark, Row(1, ago(1)), Row(2, created))
+        assert value_of(bookmark) == value
+        assert not resume(left(bookmark)).is_in_future
 
 
-@pytest.mark.parametrize("unsettled", [timedelta(0), WAIT])
-def test_an_upload_of_the_future_is_never_stuck(unsettled: timedelta) -> None:
-    bookmark = Bookmark(NOW, unsettled)
-    bookmark.saw(1, NOW + TICK, "MATCHED")
-    assert bookmark.stuck == []
-    assert moved(bookmark) == normal_form(NOW)
-    bookmark.saw(2, NOW - TICK, "PROCESSED")
-    assert moved(bookmark) == normal_form(NOW)
+def test_it_moves_over_what_is_not_emitted() -> None:
+    bookmark = resume(start_date=day(10))
+    observe(bookmark, Row(1, day(5)))
+    assert value_of(bookmark) == day(5)
 
 
-def test_a_bookmark_clamped_to_now_can_be_resumed() -> None:
-    bookmark = Bookmark(NOW, WAIT)
-    bookmark.saw(1, NOW + WAIT, "PROCESSED")
-    assert resumed(bookmark.state()) == (NOW, None)
+def test_a_sync_that_received_nothing_leaves_the_state_as_it_was() -> None:
+    last = partition_of(day(20), start=day(10), in_flight=(1, 2), read_at=day(19))
+    for is_complete in (True, False):
+        bookmark = resume(last, day(10))
+        assert not observe(bookmark)
+        assert bookmark.partition(last, is_complete=is_complete) is last
 
 
-def test_the_floor_is_handed_on() -> None:
-    bookmark = Bookmark(NOW, WAIT, start=day(20), floor=day(10))
-    bookmark.saw(1, day(20), "PROCESSED")
-    assert bookmark.state() == {
-        "replication_key": "create_time",
-        "replication_key_value": "2026-02-20T00:00:00Z",
-        "start_date": "2026-02-10T00:00:00Z",
-    }
-    assert resumed(bookmark.state(), day(10)) == (day(20), day(10))
+def test_uploads_without_a_time_alone_leave_no_bookmark() -> None:
+    bookmark = resume()
+    observe(bookmark, Row(1, None, "MATCHED"), Row(2, None))
+    assert left(bookmark).replication_key_value is None
+    last = partition_of(day(20))
+    bookmark = resume(last)
+    observe(bookmark, Row(1, None))
+    partition = bookmark.partition(last, is_complete=True)
+    assert partition.replication_key_value == format_time(day(20))
+
+
+# What is in flight.
+
+
+@pytest.mark.parametrize("status", sorted(FINAL_STATUSES))
+def test_a_final_status_is_not_in_flight(status: str) -> None:
+    bookmark = resume(partition_of(ago(9), in_flight=(1,)))
+    observe(bookmark, Row(1, ago(3), status), Row(2, ago(1), status))
+    assert left(bookmark).in_flight == []
+    assert bookmark.expired == []
+
+
+def test_what_is_requested_by_id_is_tracked_too() -> None:
+    bookmark = resume(partition_of(ago(1), in_flight=(1, 2)))
+    observe(bookmark, Row(3, ago(0.5)))
+    bookmark.track(t.cast("UploadRow", Row(1, ago(5), "MATCHED")))
+    bookmark.track(t.cast("UploadRow", Row(2, ago(5), "PROCESSED")))
+    assert left(bookmark).in_flight == [1]
+
+
+def test_without_a_time_or_an_id_nothing_is_tracked() -> None:
+    bookmark = resume()
+    observe(bookmark, Row(1, None, "MATCHED"), Row(None, ago(1), "MATCHED"))
+    assert left(bookmark).in_flight == []
+    assert bookmark.expired == []
+
+
+@pytest.mark.parametrize("days", [0, 1, 21])
+def test_an_upload_expires_at_an_exact_age(days: int) -> None:
+    for age, is_expired in (
+        (timedelta(days=days) - TICK, False),
+        (timedelta(days=days), True),
+        (timedelta(days=days) + TICK, True),
+    ):
+        bookmark = resume(days=days)
+        observe(bookmark, Row(7, NOW - age, "MATCHED"))
+        assert bookmark.expired == ([7] if is_expired else [])
+        assert left(bookmark).in_flight == ([] if is_expired else [7])
+
+
+def test_an_upload_of_the_future_does_not_expire() -> None:
+    bookmark = resume(days=21)
+    observe(bookmark, Row(1, NOW + DAY, "MATCHED"))
+    assert (bookmark.expired, left(bookmark).in_flight) == ([], [1])
+
+
+def test_what_expired_is_a_line_once() -> None:
+    bookmark = resume()
+    observe(bookmark, *(Row(n, ago(20 + n), "MATCHED") for n in (0, 1, 2, 3)))
+    assert list(bookmark.lines()) == [
+        "3 uploads are still in flight after 21 days and no longer tracked: 1, 2, 3"
+    ]
+    again = resume(left(bookmark))
+    observe(again, *(Row(n, ago(20 + n), "MATCHED") for n in (0, 1, 2, 3)))
+    assert list(again.lines()) == []
+
+
+def test_one_that_expired_is_in_the_singular() -> None:
+    bookmark = resume(partition_of(ago(1), in_flight=(5,)))
+    bookmark.track(t.cast("UploadRow", Row(5, ago(22), "MATCHED")))
+    assert list(bookmark.lines()) == [
+        "1 upload is still in flight after 21 days and no longer tracked: 5"
+    ]
+
+
+def test_thousands_that_expired_are_counted() -> None:
+    bookmark = resume()
+    observe(bookmark, *(Row(10**18 + n, ago(30), "MATCHED") for n in range(5_000)))
+    (line,) = bookmark.lines()
+    assert line.startswith("5000 uploads are still in flight")
+    assert line.endswith(" and 4980 more")
+
+
+def test_more_in_flight_than_a_state_holds_holds_the_bookmark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bookmark_module, "MAX_IN_FLIGHT", 3)
+    rows = [Row(n, ago(n), "MATCHED") for n in (2, 4, 3)]
+    bookmark = resume()
+    observe(bookmark, Row(9, ago(9)), *rows, Row(1, ago(1)))
+    partition = left(bookmark)
+    assert partition.replication_key_value == format_time(ago(1))
+    assert (sorted(partition.in_flight), bookmark.is_held) == ([2, 3, 4], False)
+    bookmark = resume()
+    observe(bookmark, Row(9, ago(9)), *rows, Row(5, ago(5), ""), Row(1, ago(1)))
+    partition = left(bookmark)
+    assert partition.replication_key_value == format_time(ago(5))
+    assert partition.in_flight == []
+    (line,) = bookmark.lines()
+    assert line == (
+        "4 uploads are in flight, more than the state holds: the bookmark stays at the "
+        "oldest of them"
+    )
+    assert all(includes(resume(partition), row.create_time) for row in rows)
+
+
+# Early stop.
+
+
+def test_a_long_list_that_came_newest_first_is_remembered() -> None:
+    bookmark = resume()
+    assert not observe(bookmark, *long_list())
+    partition = left(bookmark)
+    value = NOW - timedelta(minutes=1)
+    assert partition.full_read == FullRead(format_time(NOW), format_time(value))
+    assert resume(partition).may_stop_early
+
+
+def test_a_short_list_is_not() -> None:
+    bookmark = resume()
+    observe(bookmark, *long_list(count=99))
+    assert left(bookmark).full_read is None
+
+
+def test_an_hour_of_disorder_is_none() -> None:
+    rows = long_list()
+    for late, remembered in ((HOUR, True), (HOUR + TICK, False)):
+        bookmark = resume()
+        earliest = rows[-1].create_time
+        assert earliest is not None
+        observe(bookmark, *rows, Row(200, earliest + late))
+        assert (left(bookmark).full_read is not None) is remembered
+
+
+def test_disorder_adds_up_over_the_pages() -> None:
+    bookmark = resume()
+    observe(bookmark, *long_list())
+    observe(bookmark, Row(200, NOW))
+    assert left(bookmark).full_read is None
+
+
+@pytest.mark.parametrize("place", [0, 50, 99])
+def test_an_upload_without_a_time_is_disorder(place: int) -> None:
+    rows = long_list()
+    rows[place].create_time = None
+    bookmark = resume()
+    observe(bookmark, *rows)
+    assert left(bookmark).full_read is None
+
+
+def early(
+    read_at: datetime = LAST_READ, read_bookmark: datetime | None = None
+) -> Bookmark:
+    """A bookmark at the end of February 27th that may stop early."""
+    bookmark = resume(
+        partition_of(day(28), read_at=read_at, read_bookmark=read_bookmark)
+    )
+    assert bookmark.may_stop_early
+    return bookmark
+
+
+def test_it_stops_two_hours_before_the_bookmark() -> None:
+    assert not observe(early(), Row(2, day(28) + HOUR), Row(1, day(28) - 2 * HOUR))
+    assert observe(early(), Row(2, day(28) + HOUR), Row(1, day(28) - 2 * HOUR - TICK))
+
+
+def test_a_new_counter_and_a_list_in_another_order_never_stop_early() -> None:
+    assert not observe(resume(), *long_list(newest=day(1)))
+    assert not observe(resume(partition_of(day(28))), *long_list(newest=day(1)))
 
 
 @pytest.mark.parametrize(
-    ("instant", "written"),
+    "rows",
     [
-        (datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31T00:00:00Z"),
-        (datetime(2026, 1, 31, 1, 2, 3, 40, tzinfo=UTC), "2026-01-31T01:02:03.000040Z"),
-        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00Z"),
+        [Row(1, day(20)), Row(2, day(28))],
+        [Row(1, day(28)), Row(2, None), Row(3, day(20))],
+        [Row(1, day(28)), Row(2, day(20)), Row(3, day(20) + HOUR + TICK)],
     ],
+    ids=["oldest first", "no time", "out of order"],
 )
-def test_the_normal_form_is_utc_with_z(instant: datetime, written: str) -> None:
-    assert normal_form(instant) == written
+def test_a_page_out_of_order_reads_the_whole_list(rows: list[Row]) -> None:
+    bookmark = early(read_at=day(27), read_bookmark=day(15))
+    assert not observe(bookmark, *rows)
+    assert not bookmark.may_stop_early
+    assert includes(bookmark, day(15) - HOUR), "all since the last full read"
+    assert not includes(bookmark, day(15) - HOUR - TICK)
+    assert not observe(bookmark, Row(9, day(1)))
+    assert left(bookmark).full_read is None
+
+
+def test_the_order_is_judged_before_the_rows_of_the_page() -> None:
+    bookmark = early(read_at=day(27), read_bookmark=day(15))
+    rows = [Row(1, day(20)), Row(2, day(28))]
+    bookmark.observe_page(t.cast("list[UploadRow]", rows))
+    assert includes(bookmark, day(20))
+
+
+def test_order_is_judged_across_pages_too() -> None:
+    bookmark = early(read_at=day(27), read_bookmark=day(15))
+    assert not observe(bookmark, Row(1, day(28)), Row(2, day(28) - HOUR))
+    assert not observe(bookmark, Row(3, day(28) + HOUR), Row(4, day(20)))
+    assert includes(bookmark, day(16))
+
+
+def test_at_least_every_seven_days_the_list_is_read_whole() -> None:
+    week = timedelta(days=7)
+    for read_at, is_due in (
+        (NOW - week + TICK, False),
+        (NOW - week, True),
+        (NOW - week - DAY, True),
+        (NOW, False),
+        (NOW + TICK, True),
+    ):
+        last = partition_of(day(28), read_at=read_at, read_bookmark=day(15))
+        bookmark = resume(last)
+        assert bookmark.may_stop_early is not is_due, read_at
+        assert includes(bookmark, day(15) - HOUR) is is_due
+        assert observe(bookmark, Row(1, day(20))) is not is_due
+
+
+def test_what_was_passed_over_is_emitted_from_the_start_date_at_most() -> None:
+    last = partition_of(day(28), start=day(20), read_at=day(1), read_bookmark=day(10))
+    bookmark = resume(last, day(20))
+    assert includes(bookmark, day(20))
+    assert not includes(bookmark, day(20) - TICK)
+
+
+def test_an_early_stop_keeps_the_last_full_read() -> None:
+    bookmark = early(read_at=day(26), read_bookmark=day(25))
+    assert observe(bookmark, Row(2, day(28) + HOUR), Row(1, day(20)))
+    partition = left(bookmark, is_complete=False)
+    assert partition.full_read == FullRead(format_time(day(26)), format_time(day(25)))
+    assert partition.replication_key_value == format_time(day(28) + HOUR)
+
+
+def test_a_whole_read_replaces_the_last_one() -> None:
+    bookmark = early(read_at=day(26), read_bookmark=day(25))
+    observe(bookmark, *long_list())
+    value = NOW - timedelta(minutes=1)
+    expected = FullRead(format_time(NOW), format_time(value))
+    assert left(bookmark).full_read == expected
+
+
+def test_a_list_that_became_short_is_read_whole_from_then_on() -> None:
+    bookmark = early()
+    observe(bookmark, Row(1, day(28)))
+    assert left(bookmark).full_read is None
+
+
+def test_a_bookmark_that_does_not_hold_forgets_the_full_read() -> None:
+    ahead = partition_of(NOW + DAY, read_at=day(27))
+    assert not resume(ahead).may_stop_early
+    moved = partition_of(day(28), start=day(10), read_at=day(27))
+    assert not resume(moved, day(1)).may_stop_early
+
+
+def test_a_full_read_may_be_required() -> None:
+    bookmark = early(read_at=day(27), read_bookmark=day(15))
+    bookmark.require_full_read()
+    assert not bookmark.may_stop_early
+    assert includes(bookmark, day(15) - HOUR)
+    assert not observe(bookmark, Row(1, day(1)))
+    bookmark = resume(partition_of(day(28)))
+    bookmark.require_full_read()
+    assert not includes(bookmark, day(27))

@@ -1,88 +1,59 @@
-"""The state: what is refused, and how its partitions are kept."""
+"""The state: what is refused, and how what is remembered is kept."""
 
 from __future__ import annotations
 
 import json
 import typing as t
-from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from tap_metrika_calls import state
-from tap_metrika_calls.bookmark import Bookmark
-from tap_metrika_calls.state import CounterStates, errors_of
+from tap_metrika_calls.sync.state import (
+    Context,
+    CounterStates,
+    FullRead,
+    Partition,
+    StreamState,
+    load_stream_state,
+    validate_state,
+)
 
 if t.TYPE_CHECKING:
     from tests.support import JSON
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 VALUE = "2026-02-28T00:00:00Z"
-NO_BOOKMARKS = "The state has no object 'bookmarks'"
-OWN = "The state of calls_uploadings"
+STREAMS = ("calls_uploadings", "chats_uploadings")
+OWN = "The state of stream 'calls_uploadings'"
 
 
-class Clock:
-    """Time that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.time
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(state, "time", clock)
-    return clock
-
-
-def told(stream_state: object, **others: object) -> list[str]:
-    """What is told of a state of the stream."""
+def errors(stream_state: object, **others: object) -> list[str]:
+    """What is wrong in the state of a stream."""
     bookmarks = {"calls_uploadings": stream_state, **others}
-    return list(errors_of({"bookmarks": bookmarks}))
+    return validate_state({"bookmarks": bookmarks}, STREAMS)
 
 
 def partition(counter_id: object = 7, **more: object) -> JSON:
-    """A partition."""
     return {"context": {"counter_id": counter_id}, **more}
-
-
-def at(index: int, line: str) -> str:
-    """The line that is told of a damaged partition."""
-    return f"{OWN} is damaged at partitions[{index}]: {line}"
-
-
-def seen(days: float = 1) -> Bookmark:
-    """A bookmark that has seen an upload."""
-    bookmark = Bookmark(NOW, timedelta(days=21))
-    bookmark.saw(1, NOW - timedelta(days=days), "PROCESSED")
-    return bookmark
 
 
 # What is refused.
 
 
 @pytest.mark.parametrize(
-    "given",
+    "state",
     [
-        None,
-        [],
-        "x",
-        True,
         {"bookmarks": None},
         {"bookmarks": []},
         {"value": {"bookmarks": {}}},
         {"calls_uploadings": {}},
     ],
 )
-def test_what_is_no_state_at_all(given: object) -> None:
-    assert list(errors_of(given)) == [NO_BOOKMARKS]
+def test_what_is_no_state_at_all(state: JSON) -> None:
+    assert validate_state(state, STREAMS) == ["The state has no object 'bookmarks'"]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "state",
     [
         {},
         {"bookmarks": {}},
@@ -90,270 +61,202 @@ def test_what_is_no_state_at_all(given: object) -> None:
         {"bookmarks": {"counters": {}, "another_stream": {"partitions": [{}]}}},
     ],
 )
-def test_what_says_nothing_of_the_stream(given: object) -> None:
-    assert list(errors_of(given)) == []
+def test_what_says_nothing_of_the_streams(state: JSON) -> None:
+    assert validate_state(state, STREAMS) == []
 
 
 @pytest.mark.parametrize("stream_state", [None, [], "x", 5])
-@pytest.mark.parametrize("name", ["calls_uploadings", "counters"])
+@pytest.mark.parametrize("name", ["calls_uploadings", "another", "a\n\u043f"])
 def test_a_stream_that_is_no_object(name: str, stream_state: object) -> None:
-    given = {"bookmarks": {name: stream_state}}
-    line = f"The state of the stream '{name}' is no object"
-    assert list(errors_of(given)) == [line]
-
-
-def test_a_name_of_a_stream_is_told_in_one_line() -> None:
-    given = {"bookmarks": {"a\n\u043f": None}}
-    line = "The state of the stream 'a\\n\\u043f' is no object"
-    assert list(errors_of(given)) == [line]
-
-
-def test_each_stream_is_told_of() -> None:
-    lines = told({"partitions": 5}, a=1, b={}, c=2)
-    assert lines == [
-        f"{OWN} has partitions that are no list",
-        "The state of the stream 'a' is no object",
-        "The state of the stream 'c' is no object",
-    ]
-
-
-@pytest.mark.parametrize("markers", [None, [], "x", 5])
-def test_progress_markers_that_the_sdk_fails_on(markers: object) -> None:
-    damaged = {"progress_markers": markers}
-    assert told(damaged) == [f"{OWN} has progress_markers that are no object"]
-    assert told({"partitions": [partition(**damaged)]}) == [
-        at(0, "progress_markers are no object")
-    ]
-    others = {"a": damaged, "b": {"partitions": [damaged]}, "c": {"partitions": [{}]}}
-    assert told({}, **others) == [
-        "The state of the stream 'a' is damaged",
-        "The state of the stream 'b' is damaged",
-    ]
-
-
-@pytest.mark.parametrize("partitions", [None, {}, "x", [5]])
-def test_partitions_of_another_stream(partitions: object) -> None:
-    line = "The state of the stream 'a' is damaged"
-    assert told({}, a={"partitions": partitions}) == [line]
+    (line,) = validate_state({"bookmarks": {name: stream_state}}, STREAMS)
+    assert line.isascii()
+    assert line.isprintable()
+    assert line == f"The state of stream {name!a} is not an object"
 
 
 @pytest.mark.parametrize("value", [VALUE, None, 5])
 def test_a_bookmark_of_the_whole_stream(value: object) -> None:
     line = f"{OWN} has a bookmark that belongs to no counter"
-    assert told({"replication_key_value": value}) == [line]
-    damaged = told({"replication_key_value": value, "partitions": [5]})
-    assert damaged == [line, at(0, "no object with a context")]
-
-
-@pytest.mark.parametrize("partitions", [None, {}, "x", 5])
-def test_partitions_that_are_no_list(partitions: object) -> None:
-    assert told({"partitions": partitions}) == [
-        f"{OWN} has partitions that are no list"
-    ]
+    assert errors({"replication_key_value": value}) == [line]
 
 
 @pytest.mark.parametrize(
-    "damaged",
-    [None, 5, "x", [], {}, {"context": None}, {"context": []}, {"context": "7"}],
-)
-def test_a_partition_without_a_context(damaged: object) -> None:
-    lines = told({"partitions": [partition(1), damaged]})
-    assert lines == [at(1, "no object with a context")]
-
-
-@pytest.mark.parametrize(
-    "context",
+    "stream_state",
     [
-        {},
-        {"counter": 7},
-        {"counter_id": "7"},
-        {"counter_id": True},
-        {"counter_id": 7.0},
-        {"counter_id": None},
-        {"counter_id": [7]},
-        {"counter_id": 7, "uploading_id": 1},
+        {"partitions": None},
+        {"partitions": {}},
+        {"partitions": "x"},
+        {"partitions": [5]},
+        {"partitions": [None]},
+        {"partitions": [{}]},
+        {"partitions": [{"context": None}]},
+        {"partitions": [{"context": []}]},
+        {"partitions": [{"context": {}}]},
+        {"partitions": [{"context": {"counter": 7}}]},
+        {"partitions": [{"context": {"counter_id": 7, "uploading_id": 1}}]},
+        {"partitions": [partition("7")]},
+        {"partitions": [partition(True)]},
+        {"partitions": [partition(7.5)]},
+        {"partitions": [partition(None)]},
+        {"partitions": [partition([7])]},
+        {"partitions": [partition(replication_key="id")]},
+        {"partitions": [partition(replication_key=5)]},
+        {"partitions": [partition(replication_key_value=0)]},
+        {"partitions": [partition(start_date=[])]},
+        {"partitions": [partition(in_flight=5)]},
+        {"partitions": [partition(in_flight=["5"])]},
+        {"partitions": [partition(in_flight=[True])]},
+        {"partitions": [partition(in_flight=None)]},
+        {"partitions": [partition(full_read=5)]},
+        {"partitions": [partition(full_read={"at": VALUE})]},
+        {"partitions": [partition(full_read={"at": VALUE, "bookmark": 5})]},
+        {"resume_from": "7"},
+        {"resume_from": True},
     ],
 )
-def test_a_context_that_is_not_a_counter_alone(context: JSON) -> None:
-    lines = told({"partitions": [{"context": context}]})
-    assert lines == [at(0, "the context is not a counter_id alone")]
-    twice = told({"partitions": [{"context": context}, partition(7)]})
-    assert twice == lines
+@pytest.mark.parametrize("name", STREAMS)
+def test_what_is_damaged(stream_state: object, name: str) -> None:
+    (line,) = validate_state({"bookmarks": {name: stream_state}}, STREAMS)
+    assert line.startswith(f"The state of stream '{name}' is damaged: ")
+    assert "\n" not in line
+    assert validate_state({"bookmarks": {"x": stream_state}}, STREAMS) == []
 
 
 def test_a_counter_that_is_there_twice() -> None:
-    partitions = [partition(7), partition(8), partition(7), partition(7)]
-    line = "counter 7 is there twice"
-    assert told({"partitions": partitions}) == [at(2, line), at(3, line)]
+    partitions = [partition(7), partition(8), partition(7)]
+    line = f"{OWN} is damaged: counter 7 is there twice"
+    assert errors({"partitions": partitions}) == [line]
 
 
 @pytest.mark.parametrize("key", ["replication_key_value", "start_date"])
 def test_a_time_that_is_none(key: str) -> None:
-    line = at(0, f"{key} is no date-time")
-    damaged: list[object] = ["", "soon", 0, False, 1767225600, [], {}, "2026-02-30"]
-    for value in damaged:
-        assert told({"partitions": [partition(**{key: value})]}) == [line]
+    line = f"{OWN} is damaged: invalid time - at `$.partitions[1]`"
+    for value in ("", "soon", "2026-02-30", "1767225600x"):
+        damaged = [partition(1), partition(2, **{key: value})]
+        assert errors({"partitions": damaged}) == [line]
     for time in (None, VALUE, "2026-02-28", "2026-02-28T03:00:00+03:00"):
-        assert told({"partitions": [partition(**{key: time})]}) == []
+        assert errors({"partitions": [partition(**{key: time})]}) == []
 
 
-@pytest.mark.parametrize("key", ["id", "", None, 5])
-def test_a_bookmark_on_another_field(key: object) -> None:
-    lines = told({"partitions": [partition(replication_key=key)]})
-    assert lines == [at(0, "replication_key is not create_time")]
+@pytest.mark.parametrize("key", ["at", "bookmark"])
+def test_a_time_of_a_full_read_that_is_none(key: str) -> None:
+    full_read = {"at": VALUE, "bookmark": VALUE, key: "soon"}
+    (line,) = errors({"partitions": [partition(full_read=full_read)]})
+    assert "invalid time" in line
 
 
-def test_every_damage_of_a_partition_is_told() -> None:
-    damaged = {
-        "context": {},
-        "replication_key": "id",
-        "replication_key_value": 1,
-        "start_date": 2,
+def test_a_valid_full_read_excuses_no_other_time() -> None:
+    full_read = {"at": VALUE, "bookmark": VALUE}
+    damaged = partition(replication_key_value="soon", full_read=full_read)
+    assert len(errors({"partitions": [damaged]})) == 1
+
+
+def test_each_stream_is_looked_at() -> None:
+    damaged = {"partitions": 5}
+    lines = errors(damaged, chats_uploadings=damaged, x=None)
+    assert len(lines) == 3
+    assert [line.split("'")[1] for line in lines] == [*STREAMS, "x"]
+
+
+def test_what_another_version_left_is_taken() -> None:
+    old: JSON = {
+        "partitions": [
+            partition(
+                replication_key="create_time",
+                replication_key_value=VALUE,
+                progress_markers={"Note": "x"},
+                starting_replication_value=None,
+            )
+        ],
+        "starting_replication_value": None,
+        "progress_markers": {"replication_key_value": VALUE},
     }
-    assert told({"partitions": [damaged]}) == [
-        at(0, "the context is not a counter_id alone"),
-        at(0, "replication_key_value is no date-time"),
-        at(0, "start_date is no date-time"),
-        at(0, "replication_key is not create_time"),
-    ]
+    assert errors(old) == []
+    state = {"bookmarks": {"calls_uploadings": old}}
+    states = CounterStates(load_stream_state(state, "calls_uploadings"))
+    known = states.get(7)
+    assert known.replication_key_value == VALUE
+    assert (known.in_flight, known.full_read, states.resume_from) == ([], None, None)
 
 
-def test_what_the_tap_leaves_is_taken_again() -> None:
-    stream_state: JSON = {}
-    states = CounterStates(stream_state)
-    for counter_id in range(1, 9):
-        bookmark = Bookmark(NOW, timedelta(days=21), floor=NOW - timedelta(days=9))
-        bookmark.saw(1, NOW - timedelta(days=counter_id), "PROCESSED")
-        states.finish(counter_id, bookmark)
-    assert told(json.loads(json.dumps(stream_state)), counters={}) == []
+# How it is kept.
 
 
-# How partitions are kept.
+def full_partition(counter_id: int = 7) -> Partition:
+    return Partition(
+        Context(counter_id),
+        replication_key="create_time",
+        replication_key_value=VALUE,
+        start_date="2026-01-01T00:00:00Z",
+        in_flight=[3, 2**62],
+        full_read=FullRead(VALUE, VALUE),
+    )
+
+
+def test_what_is_left_is_taken_again() -> None:
+    states = CounterStates(StreamState())
+    states.commit(full_partition(8))
+    states.commit(full_partition(7))
+    states.resume_from = 9
+    content = states.content()
+    text = json.dumps({"bookmarks": {"chats_uploadings": msgspec.to_builtins(content)}})
+    state = json.loads(text)
+    assert validate_state(state, STREAMS) == []
+    again = CounterStates(load_stream_state(state, "chats_uploadings"))
+    assert list(again.counter_ids()) == [8, 7]
+    assert again.get(7) == full_partition(7)
+    assert again.resume_from == 9
+    assert again.content() == content
+
+
+def test_what_says_nothing_is_left_out() -> None:
+    states = CounterStates(StreamState())
+    partition = Partition(Context(7), "create_time", VALUE)
+    states.commit(partition)
+    assert msgspec.to_builtins(states.content()) == {
+        "partitions": [
+            {
+                "context": {"counter_id": 7},
+                "replication_key": "create_time",
+                "replication_key_value": VALUE,
+            }
+        ]
+    }
 
 
 def test_a_new_counter_is_empty_and_leaves_no_trace() -> None:
-    stream_state: JSON = {}
-    assert CounterStates(stream_state).of(7) == {}
-    assert stream_state == {}
+    states = CounterStates(load_stream_state({}, "calls_uploadings"))
+    assert states.get(7) == Partition(Context(7))
+    assert list(states.counter_ids()) == []
+    assert states.content() is None
 
 
-def test_a_finished_counter_is_kept() -> None:
-    stream_state: JSON = {}
-    states = CounterStates(stream_state)
-    states.finish(8, seen())
-    states.finish(7, seen(2))
-    expected = [
-        partition(8, replication_key="create_time", replication_key_value=VALUE),
-        partition(
-            7,
-            replication_key="create_time",
-            replication_key_value="2026-02-27T00:00:00Z",
-        ),
-    ]
-    assert stream_state == {"partitions": expected}
-    assert [states.of(8), states.of(7)] == expected
-    assert states.of(9) == {}
+def test_where_to_begin_is_worth_a_state_alone() -> None:
+    states = CounterStates(StreamState())
+    states.resume_from = 7
+    assert msgspec.to_builtins(states.content()) == {"resume_from": 7}
 
 
 def test_a_known_counter_is_replaced_in_its_place() -> None:
-    old = partition(7, replication_key_value="2026-01-01", start_date="2025-01-01")
-    stream_state: JSON = {"partitions": [partition(6), old, partition(8)], "more": 1}
-    states = CounterStates(stream_state)
-    assert states.of(7) is old
-    states.finish(7, seen())
-    new = partition(7, replication_key="create_time", replication_key_value=VALUE)
-    assert stream_state == {
-        "partitions": [partition(6), new, partition(8)],
-        "more": 1,
-    }
-    assert states.of(7) == new
+    states = CounterStates(StreamState([full_partition(n) for n in (6, 7, 8)]))
+    new = Partition(Context(7), "create_time", "2026-03-01T00:00:00Z")
+    states.commit(new)
+    assert list(states.counter_ids()) == [6, 7, 8]
+    assert states.get(7) == new
+    assert states.get(6) == full_partition(6)
 
 
-def test_a_counter_where_nothing_was_seen_keeps_what_it_had() -> None:
-    old = partition(7, replication_key_value="2026-01-01", start_date="2025-01-01")
-    stream_state: JSON = {"partitions": [dict(old)]}
-    states = CounterStates(stream_state)
-    states.finish(7, Bookmark(NOW, timedelta(days=21)))
-    states.finish(8, Bookmark(NOW, timedelta(days=21)))
-    assert stream_state == {"partitions": [old]}
+def test_a_counter_without_a_bookmark_is_not_kept() -> None:
+    states = CounterStates(StreamState([full_partition(7)]))
+    states.commit(Partition(Context(8)))
+    states.commit(Partition(Context(7)))
+    assert list(states.counter_ids()) == [7]
+    assert states.get(7) == full_partition(7)
 
 
-# When it is written.
-
-
-def known(count: int) -> CounterStates:
-    """The states of this many counters."""
-    return CounterStates({"partitions": [partition(key) for key in range(count)]})
-
-
-def due(states: CounterStates, counters: int) -> list[int]:
-    """After which of the counters the state is due."""
-    empty = Bookmark(NOW, timedelta(days=21))
-    numbers = []
-    for number in range(1, counters + 1):
-        states.finish(number, empty)
-        if states.is_due():
-            numbers.append(number)
-    return numbers
-
-
-@pytest.mark.parametrize("count", [0, 1, 100])
-def test_with_few_counters_it_is_due_after_each(count: int) -> None:
-    assert due(known(count), 5) == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [(101, [2, 4, 6, 8]), (200, [2, 4, 6, 8]), (201, [3, 6, 9]), (1_000, [10])],
-)
-def test_with_many_counters_it_is_due_after_a_hundredth(
-    count: int, expected: list[int]
-) -> None:
-    assert due(known(count), 10)[:4] == expected
-
-
-def test_it_is_due_after_a_second_at_the_latest(clock: Clock) -> None:
-    states = known(1_000)
-    clock.time += 0.5
-    assert not states.is_due()
-    clock.time += 0.5
-    assert states.is_due()
-    assert not states.is_due()
-    clock.time += 0.75
-    assert not states.is_due()
-    clock.time += 0.25
-    assert states.is_due()
-
-
-def test_being_due_begins_a_new_count_and_a_new_second(clock: Clock) -> None:
-    states = known(1_000)
-    assert due(states, 9) == []
-    clock.time += 1
-    assert states.is_due()
-    assert due(states, 10) == [10]
-    clock.time += 0.9
-    assert due(states, 10) == [10]
-    clock.time += 0.9
-    assert not states.is_due()
-
-
-@pytest.mark.parametrize("is_new", [True, False])
-def test_what_is_written_in_all_grows_with_the_counters(is_new: bool) -> None:  # noqa: FBT001
-    written = {}
-    for count in (2_500, 5_000):
-        stream_state: JSON = {}
-        if not is_new:
-            stream_state["partitions"] = [partition(key) for key in range(count)]
-        states = CounterStates(stream_state)
-        bookmark = seen()
-        total = due_times = 0
-        for counter_id in range(count):
-            states.finish(counter_id, bookmark)
-            if states.is_due():
-                due_times += 1
-                total += len(stream_state["partitions"])
-        assert len(stream_state["partitions"]) == count
-        assert total <= 100 * count
-        assert 100 <= due_times <= 600
-        written[count] = total
-    assert written[5_000] <= 2.1 * written[2_500]
+def test_a_content_does_not_change_afterwards() -> None:
+    states = CounterStates(StreamState([full_partition(7)]))
+    content = states.content()
+    states.commit(full_partition(8))
+    states.resume_from = 5
+    assert content == StreamState([full_partition(7)])
