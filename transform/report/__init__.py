@@ -1,0 +1,1 @@
+"""The page about the health of uploads, built from the models of the dbt package."""
