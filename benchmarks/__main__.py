@@ -5,90 +5,23 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import tempfile
 import typing as t
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.measure import (
-    OURS,
-    PLAIN,
-    Measured,
-    all_counters,
-    ids_of,
-    measure,
-    sandbox,
-)
+from benchmarks.cases import CASES, Case
+from benchmarks.measure import OURS, PLAIN, Measured, Runner
+from sandbox import Sandbox
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 REPORT = Path(__file__).parents[1] / "docs" / "performance.md"
-NO_QUOTAS = {"requests_per_second": 1_000_000}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table.
-
-    Attributes:
-        name: The work.
-        options: Of the stand-in.
-        counters: Makes the configuration from its URL.
-        settings: More settings of this tap.
-        plain: Whether the plain tap is measured too.
-    """
-
-    name: str
-    options: tuple[str, ...]
-    counters: Callable[[str], list[dict[str, t.Any]]]
-    settings: dict[str, t.Any] = field(default_factory=dict)
-    plain: bool = True
-
-
-def bulk(counters: int, uploads: int, *options: str) -> tuple[str, ...]:
-    """Options of a stand-in of this size."""
-    return ("--counters", str(counters), "--uploads", str(uploads), *options)
-
-
-SLOW = bulk(1, 1_000, "--latency-ms", "50")
-FAST = "--no-quotas"
-CASES = (
-    Case("1,000 IDs, quotas kept, 50 ms", SLOW, ids_of),
-    Case(
-        "the same, lookup: by_id",
-        SLOW,
-        ids_of,
-        settings={"lookup": "by_id"},
-        plain=False,
-    ),
-    Case("10,000 IDs", bulk(1, 10_000, FAST), ids_of, NO_QUOTAS),
-    Case("20 counters of 10,000", bulk(20, 10_000, FAST), all_counters, NO_QUOTAS),
-    Case("1,000 counters of 10", bulk(1_000, 10, FAST), all_counters, NO_QUOTAS),
-    Case(
-        "5,000 counters of 1",
-        bulk(5_000, 1, FAST),
-        all_counters,
-        NO_QUOTAS,
-        plain=False,
-    ),
-    Case(
-        "1,000 counters of 1",
-        bulk(1_000, 1, FAST),
-        all_counters,
-        NO_QUOTAS,
-        plain=False,
-    ),
-    Case(
-        "100,000 uploads", bulk(1, 100_000, FAST), all_counters, NO_QUOTAS, plain=False
-    ),
-    Case(
-        "1,000,000 uploads",
-        bulk(1, 1_000_000, FAST),
-        all_counters,
-        NO_QUOTAS,
-        plain=False,
-    ),
+COLUMNS = (
+    *("work", "this tap, s", "plain tap, s", "ratio", "of CPU time"),
+    *("rows", "requests", "429", "peak, MB"),
 )
+WORST = ("rows", "requests", "throttled", "megabytes")
 
 
 def main() -> None:
@@ -98,16 +31,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name has this")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    rows = [
-        "| work | this tap, s | plain tap, s | ratio | requests | 429 | peak, MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for case in CASES:
-        if options.only in case.name:
-            rows.append(row(case, options.repeat))
+    rows = [line(COLUMNS), line(["---"] * len(COLUMNS)).replace(" ", "")]
+    for case in (*CASES, None):
+        if options.only in (case.name if case else "--discover"):
+            rows.append(
+                row(case, options.repeat) if case else discovery(options.repeat)
+            )
             print(rows[-1], file=sys.stderr, flush=True)
-    if options.only in "--discover":
-        rows.append(discovery(options.repeat))
     print("\n".join(rows))
     if options.write:
         text = REPORT.read_text(encoding="utf-8")
@@ -121,42 +51,57 @@ def main() -> None:
 def row(case: Case, repeat: int) -> str:
     """Measure one case; both taps take turns."""
     ours: list[Measured] = []
-    plain: list[Measured] = []
+    others: list[Measured] = []
     for _ in range(repeat):
-        for tap, runs in ((OURS, ours), (PLAIN, plain)):
-            if tap is OURS or case.plain:
-                with sandbox(*case.options) as url:
-                    settings = {"api_url": url, "counters": case.counters(url)}
-                    if tap is OURS:
-                        settings |= case.settings
-                    runs.append(measure(tap, url, settings))
-    return told(case.name, ours, plain)
+        ours.append(measured(case, OURS, case.ours))
+        if case.other:
+            others.append(measured(case, case.tap, case.other))
+    return told(case.name, ours, others)
+
+
+def measured(
+    case: Case, tap: tuple[str, ...], work: Callable[[Runner], Measured]
+) -> Measured:
+    """Measure some work with a mock API of its own."""
+    with Sandbox(**case.options) as api, tempfile.TemporaryDirectory() as folder:
+        return work(Runner(tap, api, folder, **case.prepare(api)))
 
 
 def discovery(repeat: int) -> str:
     """Measure how long a catalog takes."""
-    ours, plain = [], []
-    for _ in range(3 * repeat):
-        ours.append(measure(OURS, "", {"api_url": "http://localhost"}, "--discover"))
-        plain.append(measure(PLAIN, "", {"api_url": "http://localhost"}, "--discover"))
-    return told("--discover", ours, plain)
+    runs: dict[tuple[str, ...], list[Measured]] = {OURS: [], PLAIN: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3 * repeat):
+            for tap, its_runs in runs.items():
+                its_runs.append(Runner(tap, None, folder).run("--discover"))
+    return told("--discover", runs[OURS], runs[PLAIN])
 
 
-def told(name: str, ours: list[Measured], plain: list[Measured]) -> str:
-    """One row: medians, and the worst where it counts."""
-    mine = statistics.median(run.seconds for run in ours)
-    cells = [name, f"{mine:.2f}"]
-    if plain:
-        theirs = statistics.median(run.seconds for run in plain)
-        cells += [f"{theirs:.2f}", f"{mine / theirs:.3f}"]
-    else:
-        cells += ["", ""]
-    cells += [
-        str(max(run.requests for run in ours)),
-        str(max(run.throttled for run in ours)),
-        f"{max(run.megabytes for run in ours):.0f}",
-    ]
+def told(name: str, ours: list[Measured], others: list[Measured]) -> str:
+    """Return one row: medians, and the worst where it counts."""
+    cells = [name, time(ours), "", "", ""]
+    if others:
+        wall = median(ours, "seconds") / median(others, "seconds")
+        cpu = median(ours, "cpu") / median(others, "cpu")
+        cells[2:] = [time(others), f"{wall:.3f}", f"{cpu:.3f}"]
+    cells += [f"{max(getattr(run, of) for run in ours):,.0f}" for of in WORST]
+    return line(cells)
+
+
+def line(cells: Iterable[str]) -> str:
+    """Return a line of the table."""
     return f"| {' | '.join(cells)} |"
+
+
+def median(runs: list[Measured], of: str) -> float:
+    """Return the median of some runs."""
+    return float(statistics.median(getattr(run, of) for run in runs))
+
+
+def time(runs: list[Measured]) -> str:
+    """Return the median wall time, to two digits at least."""
+    seconds = median(runs, "seconds")
+    return f"{seconds:.2f}" if seconds > 1 / 10 else f"{seconds:.2g}"
 
 
 main()

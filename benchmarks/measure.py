@@ -1,111 +1,129 @@
-"""Runs a tap against a stand-in of the API, and measures it."""
+"""Runs a tap against a mock API, and measures it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
 from sandbox import TOKEN
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from sandbox import Sandbox
 
-OURS = (str(Path(sys.executable).with_name("tap-metrika-calls")),)
+OURS = (sys.executable, "-m", "tap_metrika_calls")
 PLAIN = (sys.executable, "-m", "benchmarks.plain_tap")
-MEGABYTE = 1024  # of the KiB that the kernel counts in
+LAUNCH = (sys.executable, "-IS", str(Path(__file__).with_name("launch.py")))
+# A start must not compile all modules anew.
+SLOWING = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+NO_QUOTAS = {"requests_per_second": 1_000_000}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run.
+    """What a piece of work took.
 
     Attributes:
         seconds: Wall time of the process.
-        megabytes: Peak of its memory.
+        cpu: Seconds of CPU time of the process.
+        rows: Number of records emitted.
         requests: What the API was asked.
-        throttled: How many answers were 429.
+        throttled: How many responses were 429.
+        megabytes: Peak of the memory.
     """
 
     seconds: float
-    megabytes: float
-    requests: int
-    throttled: int
+    cpu: float
+    rows: int = 0
+    requests: int = 0
+    throttled: int = 0
+    megabytes: float = 0
 
 
-@contextlib.contextmanager
-def sandbox(*options: str) -> Iterator[str]:
-    """Run the stand-in as a process; gives its URL."""
-    command = (sys.executable, "-m", "sandbox", *options)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout  # noqa: S101
-        try:
-            yield process.stdout.readline().split()[0]
-        finally:
-            process.terminate()
+class Runner:
+    """Runs one tap against one mock API, from sync to sync."""
 
+    def __init__(
+        self, tap: tuple[str, ...], api: Sandbox | None, folder: str, **settings: t.Any
+    ) -> None:
+        """Write the configuration; the counters are all of the API, whole."""
+        self.folder = Path(folder)
+        self._tap = tap
+        self.api = api
+        config: dict[str, t.Any] = {
+            "oauth_token": TOKEN,
+            "api_url": api.url if api else "http://localhost",
+            "counters": [{"counter_id": each} for each in api.counters] if api else [],
+        }
+        if tap is OURS and api is not None and api.quotas is None:
+            config |= NO_QUOTAS
+        self._write("config.json", config | settings)
 
-def measure(
-    tap: tuple[str, ...], url: str, settings: dict[str, t.Any], *arguments: str
-) -> Measured:
-    """Run a tap once.
+    @property
+    def out(self) -> Path:
+        """Messages of the last run."""
+        return self.folder / "out"
 
-    Raises:
-        RuntimeError: If the tap fails.
-    """
-    if url:
-        requests.post(f"{url}/sandbox/reset", timeout=60)
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "config.json")
-        config.write_text(json.dumps({"oauth_token": TOKEN, **settings}), "utf-8")
-        began = time.monotonic()
-        with (
-            Path(folder, "out").open("wb") as out,
-            Path(folder, "log").open("wb") as log,
-        ):
-            process = subprocess.Popen(
-                (*tap, "--config", str(config), *arguments), stdout=out, stderr=log
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - began
-        if process.returncode:
-            raise RuntimeError(Path(folder, "log").read_text("utf-8")[-2_000:])
-    stats = requests.get(f"{url}/sandbox/stats", timeout=60).json() if url else {}
-    return Measured(
-        seconds,
-        usage.ru_maxrss / MEGABYTE,
-        stats.get("requests", 0),
-        stats.get("throttled", 0),
-    )
+    def state(self) -> dict[str, t.Any]:
+        """Return the last state."""
+        with self.out.open("rb") as lines:
+            states = [line for line in lines if b'"STATE"' in line[:20]]
+        state: dict[str, t.Any] = json.loads(states[-1])["value"]
+        return state
 
+    def sync(
+        self,
+        *,
+        state: dict[str, t.Any] | None = None,
+        streams: tuple[str, ...] = (),
+        may_fail: bool = False,
+    ) -> Measured:
+        """Sync once, with a state and of the given streams if any."""
+        arguments = []
+        if state is not None:
+            arguments += ["--state", self._write("state.json", state)]
+        if streams:
+            arguments += ["--catalog", self._catalog(streams)]
+        return self.run(*arguments, may_fail=may_fail)
 
-def ids_of(url: str) -> list[dict[str, t.Any]]:
-    """A configuration of every upload by its ID."""
-    headers = {"Authorization": f"OAuth {TOKEN}"}
-    base = f"{url}/management/v1"
-    answer = requests.get(f"{base}/counters", headers=headers, timeout=60).json()
-    counters = []
-    for counter in answer["counters"]:
-        path = f"{base}/counter/{counter['id']}/offline_conversions/calls_uploadings"
-        page = requests.get(path, headers=headers, timeout=60).json()["uploadings"]
-        ids = [uploading["id"] for uploading in page]
-        counters.append({"counter_id": counter["id"], "uploading_ids": ids})
-    return counters
+    def run(self, *arguments: str, may_fail: bool = False) -> Measured:
+        """Run the tap once.
 
+        Raises:
+            RuntimeError: If it fails.
+        """
+        if self.api:
+            self.api.reset()
+        log = self.folder / "log"
+        config = str(self.folder / "config.json")
+        output = subprocess.check_output(
+            (*LAUNCH, self.out, log, *self._tap, "--config", config, *arguments),
+            env={k: v for k, v in os.environ.items() if k not in SLOWING},
+        )
+        code, seconds, cpu, megabytes = json.loads(output)
+        if code and not may_fail:
+            raise RuntimeError(log.read_text("utf-8")[-2_000:])
+        requests = len(self.api.requests) if self.api else 0
+        throttled = self.api.throttled if self.api else 0
+        with self.out.open("rb") as lines:
+            rows = sum(b'"RECORD"' in line[:20] for line in lines)
+        return Measured(seconds, cpu, rows, requests, throttled, megabytes)
 
-def all_counters(url: str) -> list[dict[str, t.Any]]:
-    """A configuration of every counter, whole."""
-    headers = {"Authorization": f"OAuth {TOKEN}"}
-    path = f"{url}/management/v1/counters?per_page=10000"
-    answer = requests.get(path, headers=headers, timeout=60).json()
-    return [{"counter_id": counter["id"]} for counter in answer["counters"]]
+    def _catalog(self, streams: tuple[str, ...]) -> str:
+        self.run("--discover")
+        catalog = json.loads(self.out.read_bytes())
+        for stream in catalog["streams"]:
+            for entry in stream["metadata"]:
+                if not entry["breadcrumb"]:
+                    selected = stream["tap_stream_id"] in streams
+                    entry["metadata"]["selected"] = selected
+        return self._write("catalog.json", catalog)
+
+    def _write(self, name: str, content: object) -> str:
+        path = self.folder / name
+        path.write_text(json.dumps(content), "utf-8")
+        return str(path)

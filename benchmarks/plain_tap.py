@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from datetime import datetime
 from pathlib import Path
 
 from singer_sdk import RESTStream, Tap
@@ -13,8 +14,10 @@ from singer_sdk.pagination import BaseOffsetPaginator
 from typing_extensions import override
 
 if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import requests
-    from singer_sdk.helpers.types import Auth, Context
+    from singer_sdk.helpers.types import Auth, Context, Record
     from singer_sdk.pagination import BaseAPIPaginator
     from singer_sdk.streams import Stream
 
@@ -92,6 +95,15 @@ class ListStream(PlainStream):
         self, context: Context | None, next_page_token: int | None
     ) -> dict[str, t.Any]:
         return {"limit": PAGE, "offset": next_page_token or 0}
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Leave out what is older than the bookmark: the API has no filter."""
+        start = self.get_starting_timestamp(context)
+        for record in super().get_records(context):
+            created = record["create_time"]
+            if start is None or datetime.fromisoformat(created) >= start:
+                yield record
 
 
 class PlainTap(Tap):
