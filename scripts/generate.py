@@ -31,7 +31,7 @@ HUB: JSON = {
     "namespace": "tap_metrika_calls",
     "variant": "metrika-calls",
     "label": "Yandex Metrica calls",
-    "description": "What became of the phone calls uploaded to Yandex Metrica",
+    "description": "Processing status of call uploads in Yandex Metrica",
     "domain_url": "https://yandex.com/dev/metrika/en/management/",
     "executable": "tap-metrika-calls",
     "log_parser": "singer-sdk",
@@ -69,7 +69,7 @@ def is_built_in(name: str) -> bool:
 
 def hub_setting(name: str, schema: JSON) -> JSON:
     """A setting in the form of Meltano's plugin definitions."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = types_of(schema)
     kind = next((KINDS[k] for k in kinds if k in KINDS), "string")
     if "object" in kinds:
         kind = "object"
@@ -86,6 +86,12 @@ def hub_setting(name: str, schema: JSON) -> JSON:
     if schema.get("secret"):
         setting["sensitive"] = True
     return setting
+
+
+def types_of(schema: JSON) -> list[str]:
+    """The types that a setting may have."""
+    kinds: str | list[str] = schema["type"]
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def plugin_definition(info: JSON) -> JSON:
@@ -105,7 +111,7 @@ def table(settings: JSON, texts: t.Mapping[str, str], words: t.Sequence[str]) ->
     setting, kind, default, meaning = words
     rows = [f"| {setting} | {kind} | {default} | {meaning} |", "|---|---|---|---|"]
     for name, schema in settings.items():
-        kinds = [k for k in schema["type"] if k != "null"]
+        kinds = [k for k in types_of(schema) if k != "null"]
         value = f"`{schema['default']}`" if "default" in schema else ""
         rows.append(f"| `{name}` | {', '.join(kinds)} | {value} | {texts[name]} |")
     return "\n".join(rows)
