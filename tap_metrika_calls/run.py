@@ -71,8 +71,8 @@ class Run:
         return MetrikaClient(self.config, self.logger, self._while_waiting)
 
     @cached_property
-    def counters(self) -> list[msgspec.Raw]:
-        """All counters that the token has access to.
+    def counters(self) -> dict[int, msgspec.Raw]:
+        """All counters that the token has access to, by ID.
 
         Raises:
             FatalError: If the list cannot be read, or is empty.
@@ -97,7 +97,7 @@ class Run:
             self.failures.failed.add(template, reader.invalid_ids)
         if not raws:
             raise FatalError(NO_COUNTER)
-        return list(raws.values())
+        return raws
 
     def select(self, stream: str) -> list[CounterSelection]:
         """Return what is configured; every counter, if none is.
@@ -111,8 +111,7 @@ class Run:
                 line = "Setting 'counters' is an empty list: nothing is read."
                 self._log_once(logging.WARNING, line)
             return configured
-        decoder = RecordDecoder(_COUNTER_IDS, self.failures.warnings)
-        ids = [decoder.decode(raw).id for raw in self.counters]
+        ids = list(self.counters)
         self._log_once(
             logging.INFO,
             f"Reading all {counted(len(ids), 'counter')} that the token has access to, "

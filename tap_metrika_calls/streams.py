@@ -184,7 +184,7 @@ class CountersStream(MetrikaStream):
 
     @override
     def read(self) -> Iterator[Record]:
-        for raw in self.run.counters:
+        for raw in self.run.counters.values():
             yield self.decoder.record(self.decoder.decode(raw), {})
         self.run.failures.add_success()
 
