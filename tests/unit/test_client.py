@@ -34,6 +34,7 @@ CONFIG = {
     "max_attempts": 4,
 }
 LOGGER = logging.getLogger("client")
+LOGGER.setLevel(logging.WARNING)  # whatever an earlier test made of the root logger
 
 
 def error_body(error_type: str) -> dict[str, t.Any]:
@@ -433,12 +434,14 @@ def test_a_failure_ends_pauses_at_once(
     handler = Stop()
     LOGGER.addHandler(handler)
     mocker.get(requests_mock.ANY, status_code=503, headers={"Retry-After": "500"})
-    future = client.submit(client.upload, CALLS, 7, 5)
-    assert pausing.wait(30)
-    client.stop(failure)
-    with pytest.raises(errors.FatalError) as failed:
-        future.result(timeout=30)
-    LOGGER.removeHandler(handler)
+    try:
+        future = client.submit(client.upload, CALLS, 7, 5)
+        assert pausing.wait(30)
+        client.stop(failure)
+        with pytest.raises(errors.FatalError) as failed:
+            future.result(timeout=30)
+    finally:
+        LOGGER.removeHandler(handler)
     assert failed.value is failure
     assert mocker.call_count == 1
 
