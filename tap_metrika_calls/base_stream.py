@@ -22,34 +22,29 @@ from tap_metrika_calls.sync.records import Columns, RecordDecoder
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
-    from importlib.resources.abc import Traversable
 
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import Catalog
     from singer_sdk.tap_base import Tap
 
     from tap_metrika_calls.run import Run
 
-
-def schema_folder() -> Traversable:
-    """Return the folder of the JSON schemas: in the wheel, or beside the package."""
-    packaged = files("tap_metrika_calls") / "schemas"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "schemas"
-
-
-SCHEMAS = SchemaDirectory(schema_folder())
+PACKAGED = files("tap_metrika_calls") / "schemas"  # in the wheel
+SCHEMAS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[1] / "schemas"
+STALE_CATALOG = (
+    "Stream '%s': the catalog lacks %s, which is not loaded. Run discovery again."
+)
 
 
 class MetrikaStream(Stream):
     """A stream whose records fit its schema exactly, and carry every column."""
 
-    schema = StreamSchema(SCHEMAS)
+    schema = StreamSchema(SchemaDirectory(SCHEMAS))
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
     name: str
-    keys: t.ClassVar[tuple[str, ...]]
+    replication_key: str | None = None
     constants: t.ClassVar[tuple[str, ...]] = ()
-    reports_undocumented = True
+    reports_others = True
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap)
@@ -64,23 +59,14 @@ class MetrikaStream(Stream):
         Raises:
             ConfigValidationError: If a column cannot be loaded as the catalog says.
         """
-        documented, declared = self.schema, self.effective_schema
-        types = declared_types(self.name, documented, declared, self.keys)
+        keys, declared = self.primary_keys, self.effective_schema
+        types = declared_types(self.name, self.schema, declared, keys)
         missing = types.keys() - declared["properties"].keys()
         if missing:
-            self.logger.warning(
-                "Stream '%s': the catalog lacks %s, which is not loaded. Run discovery "
-                "again.",
-                self.name,
-                listed(sorted(missing)),
-            )
-        dropped = tuple(
-            column
-            for column in types
-            if column not in self.keys
-            and (column in missing or not self.mask["properties", column])
-        )
-        columns = Columns(types, dropped, self.constants, self.reports_undocumented)
+            self.logger.warning(STALE_CATALOG, self.name, listed(sorted(missing)))
+        selected = {name for name in types if self.mask["properties", name]} - missing
+        dropped = tuple(types.keys() - selected - set(keys))
+        columns = Columns(types, dropped, self.constants, self.reports_others)
         return RecordDecoder(columns, self.run.failures.warnings)
 
     @cached_property
@@ -92,23 +78,8 @@ class MetrikaStream(Stream):
     def version(self) -> int | None:
         """The version that an ACTIVATE_VERSION message will name, if there is one."""
         is_full = self.replication_method == "FULL_TABLE"
-        wanted = self.config.get("emit_activate_version_messages")
+        wanted = self.config["emit_activate_version_messages"]
         return self._tap_started_at // 1000 if is_full and wanted else None
-
-    @property
-    @override
-    def primary_keys(self) -> tuple[str, ...]:
-        return self.keys
-
-    @primary_keys.setter
-    def primary_keys(self, _: object) -> None:
-        """Keep the keys: a catalog cannot change them."""
-
-    @override
-    def apply_catalog(self, catalog: Catalog) -> None:
-        replication_key = self.replication_key
-        super().apply_catalog(catalog)
-        self.replication_key = replication_key
 
     @property
     @override
@@ -169,7 +140,7 @@ class MetrikaStream(Stream):
 
     def _describe_map_failure(self, error: Exception, record: Record) -> FatalError:
         """Return what failed where; only the SDK's own words hold no data."""
-        key = ", ".join(f"{name} {record.get(name)}" for name in self.keys)
+        key = ", ".join(f"{name} {record.get(name)}" for name in self.primary_keys)
         text = f": {error}" if isinstance(error, MapExpressionError) else ""
         self.logger.debug("Traceback:", exc_info=error)
         return FatalError(

@@ -6,30 +6,23 @@ import typing as t
 from functools import partial
 
 from tap_metrika_calls.api import limits
-from tap_metrika_calls.api.errors import FatalError, MetrikaError
+from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.api.prefetch import prefetch
-from tap_metrika_calls.cli import SyncFailedError
-from tap_metrika_calls.streams import UploadsStream
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from tap_metrika_calls.api.client import Page
-    from tap_metrika_calls.base_stream import MetrikaStream
     from tap_metrika_calls.run import Run
+    from tap_metrika_calls.streams import UploadsStream
     from tap_metrika_calls.sync.selection import CounterSelection
 
 
 def check_counters(
-    run: Run, streams: Sequence[MetrikaStream], tell: Callable[[str], object]
+    run: Run, streams: Iterable[UploadsStream], tell: Callable[[str], object]
 ) -> None:
-    """Report for each counter of each stream how many uploads can be read.
-
-    Args:
-        run: What the streams share.
-        streams: The selected streams.
-        tell: Takes a line for each counter that can be read.
+    """Tell for each counter of each stream how many uploads can be read.
 
     Raises:
         SyncFailedError: If anything cannot be read; all of it, a line each.
@@ -37,8 +30,7 @@ def check_counters(
     checked = 0
     try:
         for stream in streams:
-            if isinstance(stream, UploadsStream):
-                checked += _check_stream(run, stream, tell)
+            checked += _check_stream(run, stream, tell)
         if not checked:
             tell(f"The token works: it has access to {len(run.counters)} counters.")
     except FatalError as error:
@@ -46,8 +38,7 @@ def check_counters(
     finally:
         run.client.close()
     run.failures.finish({}, run.logger)
-    if run.failures.failed:
-        raise SyncFailedError(run.failures.failed.lines())
+    run.failures.raise_if_failed()
 
 
 def _check_stream(
@@ -61,11 +52,8 @@ def _check_stream(
         return each.counter_id, client.submit(ask, 0, limits.UPLOADS_PER_PAGE)
 
     for counter_id, page in prefetch(selected, request, client.parallel):
-        try:
+        with run.failures.kept_apart(stream.name, counter_id):
             count = len(client.wait(page).rows)
             more = " or more" if count >= limits.LAST_PAGE_ROWS else ""
             tell(f"Counter {counter_id}: {count}{more} of {stream.name} can be read.")
-            run.failures.add_success()
-        except MetrikaError as error:
-            run.failures.add_counter(stream.name, counter_id, error)
     return len(selected)

@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import sys
 import typing as t
-from pathlib import Path
 
 import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
-from singer_sdk.helpers.capabilities import EMIT_ACTIVATE_VERSION_CONFIG
-from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_metrika_calls import termination
 from tap_metrika_calls.catalog import invalid
+from tap_metrika_calls.failures import SyncFailedError
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    import logging
+    from collections.abc import Iterator, Sequence
 
 REPORT = (
     "Please report it with the debug log: TAP_METRIKA_CALLS_LOGLEVEL=DEBUG, or "
     "`meltano --log-level=debug` (see README)."
 )
-SDK_NOISE = frozenset(
-    {"Config validation failed", "Skipping parse of env var settings..."}
-)
-
-
-class SyncFailedError(Exception):
-    """What made a sync fail.
-
-    Attributes:
-        lines: One line for each failure.
-    """
-
-    def __init__(self, lines: t.Sequence[str]) -> None:
-        super().__init__(*lines)
-        self.lines = tuple(lines)
+# Lines of the SDK that repeat or contradict the tap's own.
+SDK_NOISE = {"Config validation failed", "Skipping parse of env var settings..."}
 
 
 @contextlib.contextmanager
@@ -61,11 +46,9 @@ def errors_as_lines(logger: logging.Logger) -> Iterator[None]:
         sys.exit(1)
 
 
-def _lines(error: Exception) -> t.Sequence[str]:
-    if isinstance(error, ConfigValidationError):
+def _lines(error: Exception) -> Sequence[str]:
+    if isinstance(error, ConfigValidationError | SyncFailedError):
         return error.errors
-    if isinstance(error, SyncFailedError):
-        return error.lines
     if isinstance(error, SingerSDKError):
         return [" ".join(f"{type(error).__name__}: {error}".split())]
     if isinstance(error, ImportError):
@@ -74,32 +57,6 @@ def _lines(error: Exception) -> t.Sequence[str]:
         what = error.filename or "Standard output"
         return [f"{what} cannot be used: {error.strerror or type(error).__name__}"]
     return [f"Unexpected error: {type(error).__name__}. {REPORT}"]
-
-
-def read_json_option(
-    _: click.Context, option: click.Parameter, file: t.IO[str] | None
-) -> dict[str, t.Any] | None:
-    """Return the object in the file of an option; a callback of click.
-
-    Raises:
-        click.Exit: If it is not a JSON object.
-    """
-    if file is None:
-        return None
-    logger = logging.getLogger("tap-metrika-calls")
-    suppressed = contextlib.suppress(ValueError, RecursionError)
-    with errors_as_lines(logger), file, suppressed:
-        content = json.loads(file.read())
-        if isinstance(content, dict):
-            return content
-    logger.error("The file of --%s is not a JSON object.", option.name)
-    sys.exit(1)
-
-
-def drop_sdk_noise(logger: logging.Logger) -> None:
-    """Keep lines of the SDK out of the log that repeat or contradict the tap's own."""
-    if not logger.filters:
-        logger.addFilter(lambda record: record.msg not in SDK_NOISE)
 
 
 class CommandLineTap(Tap):
@@ -115,77 +72,71 @@ class CommandLineTap(Tap):
 
     @classmethod
     @override
-    def append_builtin_config(cls, config_jsonschema: dict[str, t.Any]) -> None:
-        super().append_builtin_config(config_jsonschema)
-        for name, schema in EMIT_ACTIVATE_VERSION_CONFIG["properties"].items():
-            config_jsonschema["properties"].setdefault(name, schema)
-
-    @classmethod
-    @override
     def get_singer_command(cls) -> click.Command:
+        if not cls.logger.filters:
+            cls.logger.addFilter(lambda record: record.msg not in SDK_NOISE)
         command = super().get_singer_command()
         for option in command.params:
             if option.name in {"catalog", "state"}:
                 option.is_eager = True  # before --test, which needs the catalog
-                option.callback = read_json_option
+                option.callback = cls.cb_json_file
         return command
+
+    @classmethod
+    def cb_json_file(
+        cls, _: click.Context, option: click.Parameter, file: t.IO[str] | None
+    ) -> dict[str, t.Any] | None:
+        """Return the object in the file of an option, or exit: a callback of click."""
+        content: t.Any = None
+        if file is not None:
+            with errors_as_lines(cls.logger), file:
+                with contextlib.suppress(ValueError, RecursionError):
+                    content = json.loads(file.read())
+                if not isinstance(content, dict):
+                    line = f"The file of --{option.name} is not a JSON object."
+                    raise invalid(line)
+        return t.cast("dict[str, t.Any] | None", content)
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: t.Any) -> t.Any:
         with errors_as_lines(cls.logger):
             try:
-                files = [Path(path) for path in value if path != "ENV"]
-                contents = [json.loads(file.read_bytes()) for file in files]
-                if all(isinstance(content, dict) for content in contents):
-                    return super().cb_config(ctx, param, value)
+                return super().cb_config(ctx, param, value)
             except OSError as error:
-                reason = error.strerror or type(error).__name__
+                reason = error.strerror or "not found"
                 line = f"The file of --config cannot be read: {reason}."
-                raise invalid(line) from None
-            except (ValueError, RecursionError):
-                pass
-            line = "The file of --config is not a JSON object with settings."
+            except (TypeError, ValueError, RecursionError):
+                line = "The file of --config is not a JSON object with settings."
             raise invalid(line)
 
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        no_check = CliTestOptionValue.Disabled, CliTestOptionValue.Schema
         with errors_as_lines(cls.logger):
-            if value in [option.value for option in no_check]:
+            if value in {"disabled", "schema"}:
                 super().cb_test(ctx, param, value)
                 return
-            config = ctx.params.get("config")
-            cls(
-                config=config.config if config else {},
-                catalog=ctx.params.get("catalog"),
-                parse_env_config=bool(config and config.parse_env),
-            ).check()
+            config, catalog = ctx.params.get("config"), ctx.params.get("catalog")
+            cls._from_options(config, catalog=catalog).check()
         ctx.exit()
 
     @classmethod
     @override
-    def invoke(  # type: ignore[override]
+    def invoke(
         cls,
         *,
         about: bool = False,
         about_format: str | None = None,
         config: t.Any = None,
-        state: dict[str, t.Any] | None = None,
-        catalog: dict[str, t.Any] | None = None,
+        **files: t.Any,
     ) -> None:
         if about:
             super().invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         try:
             with errors_as_lines(cls.logger):
-                cls(
-                    config=config.config if config else {},
-                    parse_env_config=bool(config and config.parse_env),
-                    state=state,
-                    catalog=catalog,
-                ).sync()
+                cls._from_options(config, **files).sync()
         finally:
             signum = termination.received()
             termination.forget()
@@ -197,3 +148,8 @@ class CommandLineTap(Tap):
     def _setup_signal_handlers(self) -> None:
         """Record signals; the SDK would raise wherever the sync is, and exit with 0."""
         termination.install()
+
+    @classmethod
+    def _from_options(cls, config: t.Any, **files: t.Any) -> t.Self:  # noqa: ANN401
+        values, parse_env = (config.config, config.parse_env) if config else ({}, False)
+        return cls(config=values, parse_env_config=parse_env, **files)

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
-from tap_metrika_calls.api.errors import FatalError, OutageError, UnavailableError
+from tap_metrika_calls.api.errors import (
+    FatalError,
+    MetrikaError,
+    OutageError,
+    UnavailableError,
+)
 from tap_metrika_calls.output.lines import GroupedLines, counted
 
 if t.TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tap_metrika_calls.api.errors import MetrikaError
-    from tap_metrika_calls.sync.reader import CounterReader
     from tap_metrika_calls.sync.state import CounterStates
 
 SYNC_AGAIN = "Synced data is kept; run the sync again later."
 SKIPPED = "Skipped, as on_unavailable says."
+UNKNOWN = "Counter {0}: unknown upload IDs: {{}}. {1}"
+REMOVE = "Remove them from uploading_ids or set on_unavailable to 'skip'."
+LOST = "Counter {0}: uploads in flight are no longer known: {{}}."
 MAX_OUTAGES = 3  # counters in a row
+
+
+class SyncFailedError(Exception):
+    """A sync failed; `errors` holds a line for each failure."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(*errors)
+        self.errors = errors
 
 
 class Failures:
@@ -33,13 +48,7 @@ class Failures:
     def __init__(
         self, stop: Callable[[FatalError], None], *, skips_unavailable: bool
     ) -> None:
-        """Prepare.
-
-        Args:
-            stop: Makes all further requests fail.
-            skips_unavailable: Whether unknown uploads and inaccessible counters are
-                only warned about.
-        """
+        """Prepare; `stop` makes all further requests fail."""
         self.failed = GroupedLines()
         self.skipped = GroupedLines()
         self.warnings = GroupedLines()
@@ -60,41 +69,32 @@ class Failures:
         self._has_read = self._has_tried = True
         self._outages = 0
 
-    def add_counter(self, stream: str, counter_id: int, error: MetrikaError) -> None:
-        """Note why a counter could not be read, and stop if it is the API's outage."""
-        if isinstance(error, FatalError):
+    @contextlib.contextmanager
+    def kept_apart(self, stream: str, counter_id: int) -> Iterator[None]:
+        """Note whether a counter can be read, and go on with the others."""
+        try:
+            yield
+        except FatalError as error:
             self.failed.add(str(error), "")
             self._untried += 1
             self._resume_from = self._resume_from or (stream, counter_id)
-            return
-        self._has_tried = True
-        is_outage = isinstance(error, OutageError)
-        self._outages = self._outages + 1 if is_outage else 0
-        where = f" of {stream}" if self.names_streams else ""
-        template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
-        if not is_outage:
-            template = f"Counter {{}}{where}: {error}".rstrip(".") + "."
-        if isinstance(error, UnavailableError) and self._skips_unavailable:
-            self.skipped.add(f"{template} {SKIPPED}", counter_id)
+        except MetrikaError as error:
+            self._has_tried = True
+            self._add_counter(stream, counter_id, error)
         else:
-            self.failed.add(template, counter_id)
-        if self._outages == MAX_OUTAGES:
-            msg = f"Stopped: {MAX_OUTAGES} counters in a row could not be read."
-            self._stop(FatalError(msg))
+            self.add_success()
 
-    def add_uploads(self, reader: CounterReader) -> None:
-        """Note the uploads of a counter that the API does not know."""
-        where = f"Counter {reader.selection.counter_id}"
-        template = f"{where}: unknown upload IDs: {{}}."
-        for upload_id in reader.unknown_ids:
-            if self._skips_unavailable:
-                self.skipped.add(f"{template} {SKIPPED}", upload_id)
-            else:
-                advice = "Remove them from uploading_ids or set on_unavailable to"
-                self.failed.add(f"{template} {advice} 'skip'.", upload_id)
-        for upload_id in reader.lost_ids:
-            template = f"{where}: uploads in flight are no longer known: {{}}."
-            self.warnings.add(template, upload_id)
+    def add_uploads(
+        self, counter_id: int, unknown: Iterable[int], lost: Iterable[int]
+    ) -> None:
+        """Note uploads that the API does not know: configured, or in flight so far."""
+        lines, advice = self.failed, REMOVE
+        if self._skips_unavailable:
+            lines, advice = self.skipped, SKIPPED
+        for upload_id in unknown:
+            lines.add(UNKNOWN.format(counter_id, advice), upload_id)
+        for upload_id in lost:
+            self.warnings.add(LOST.format(counter_id), upload_id)
 
     def finish(
         self, states: Mapping[str, CounterStates], logger: logging.Logger
@@ -113,9 +113,26 @@ class Failures:
         for line in (*self.skipped.lines(), *self.warnings.lines()):
             logger.warning("%s", line)
         if stream is not None:
-            logger.warning(
-                "%s not tried; the next sync begins with counter %d of %s.",
-                counted(self._untried, "counter"),
-                counter_id,
-                stream,
-            )
+            untried = counted(self._untried, "counter")
+            next_sync = f"the next sync begins with counter {counter_id} of {stream}"
+            logger.warning("%s not tried; %s.", untried, next_sync)
+
+    def raise_if_failed(self) -> None:
+        """Raise SyncFailedError if anything makes the sync fail."""
+        if self.failed:
+            raise SyncFailedError(self.failed.lines())
+
+    def _add_counter(self, stream: str, counter_id: int, error: MetrikaError) -> None:
+        is_outage = isinstance(error, OutageError)
+        self._outages = self._outages + 1 if is_outage else 0
+        where = f" of {stream}" if self.names_streams else ""
+        template = f"Counter {{}}{where}: {error}".rstrip(".") + "."
+        if is_outage:
+            template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
+        if isinstance(error, UnavailableError) and self._skips_unavailable:
+            self.skipped.add(f"{template} {SKIPPED}", counter_id)
+        else:
+            self.failed.add(template, counter_id)
+        if self._outages == MAX_OUTAGES:
+            msg = f"Stopped: {MAX_OUTAGES} counters in a row could not be read."
+            self._stop(FatalError(msg))

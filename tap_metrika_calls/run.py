@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
+from collections import Counter
 from functools import cached_property
 
 from tap_metrika_calls import termination
@@ -11,7 +11,7 @@ from tap_metrika_calls.api import limits
 from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.failures import Failures
 from tap_metrika_calls.output.lines import counted
-from tap_metrika_calls.output.summary import Summary
+from tap_metrika_calls.output.summary import summarize
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.settings import select_counters
 from tap_metrika_calls.sync.paging import ListReader
@@ -20,6 +20,7 @@ from tap_metrika_calls.sync.selection import CounterSelection
 from tap_metrika_calls.sync.state import CounterStates, load_stream_state
 
 if t.TYPE_CHECKING:
+    import logging
     from collections.abc import Iterable, Mapping
 
     import msgspec
@@ -28,10 +29,19 @@ if t.TYPE_CHECKING:
     from tap_metrika_calls.sync.reader import CounterReader
     from tap_metrika_calls.sync.state import State
 
+READING_ALL = (
+    "Reading all %s that the token has access to, because neither counters nor "
+    "counter_id is set."
+)
 NO_COUNTER = (
     "The token has access to no counter. Check that it belongs to the right account, "
     "and ulogin."
 )
+NO_LONGER_LISTED = (
+    "Counter {} is no longer listed for the token and not read, though the state has a "
+    "bookmark."
+)
+_COUNTER = Columns({"id": "integer", "create_time": "date-time"}, reports_others=False)
 
 
 class Run:
@@ -39,12 +49,9 @@ class Run:
 
     Attributes:
         config: The settings.
-        logger: Takes what is worth a line at once.
-        writer: Takes the messages.
         states: What is remembered, by stream.
-        state_writer: Takes the STATE messages.
         failures: What went wrong.
-        summary: What was counted.
+        read: Number of uploads and pages received, and of lists left early.
     """
 
     def __init__(
@@ -55,12 +62,9 @@ class Run:
         self.writer = writer
         self.states: dict[str, CounterStates] = {}
         self.state_writer = StateWriter(writer, self.state)
-        self.failures = Failures(
-            self._stop,
-            skips_unavailable=config["on_unavailable"] == "skip",
-        )
-        self.summary = Summary()
-        self._logged: set[str] = set()
+        skips_unavailable = config["on_unavailable"] == "skip"
+        self.failures = Failures(self._stop, skips_unavailable=skips_unavailable)
+        self.read: Counter[str] = Counter()
 
     @cached_property
     def client(self) -> MetrikaClient:
@@ -78,52 +82,44 @@ class Run:
             FatalError: If the list cannot be read, or is empty.
         """
         raws: dict[int, msgspec.Raw] = {}
-        decoder = RecordDecoder(_COUNTER_IDS, self.failures.warnings)
+        decoder = RecordDecoder(_COUNTER, self.failures.warnings)
 
         def decode(raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
             row = decoder.decode(raw)
-            if row.id is not None:
-                raws[row.id] = raw
+            raws[row.id] = raw
             return row
 
-        limit = limits.COUNTERS_PER_PAGE
         reader: ListReader[t.Any] = ListReader(
-            self.client, self.client.counters, decode, limit=limit
+            self.client, self.client.counters, decode, limit=limits.COUNTERS_PER_PAGE
         )
         for _ in reader.read():
             pass
         if reader.invalid_ids:
+            del raws[None]  # type: ignore[arg-type]
             template = "{} counters without a valid ID cannot be read"
             self.failures.failed.add(template, reader.invalid_ids)
         if not raws:
             raise FatalError(NO_COUNTER)
         return raws
 
-    def select(self, stream: str) -> list[CounterSelection]:
-        """Return what is configured; every counter, if none is.
+    @cached_property
+    def selected(self) -> list[CounterSelection]:
+        """What is configured; every counter, if none is.
 
         Raises:
             FatalError: If the list of counters is needed and cannot be read.
         """
-        configured = select_counters(self.config)
-        if configured is not None:
-            if not configured:
-                line = "Setting 'counters' is an empty list: nothing is read."
-                self._log_once(logging.WARNING, line)
-            return configured
-        ids = list(self.counters)
-        self._log_once(
-            logging.INFO,
-            f"Reading all {counted(len(ids), 'counter')} that the token has access to, "
-            "because neither counters nor counter_id is set.",
-        )
-        for missing in self.states[stream].counter_ids() - set(ids):
-            self.failures.warnings.add(
-                "Counter {} is no longer listed for the token and not read, though the "
-                "state has a bookmark.",
-                missing,
-            )
-        return [CounterSelection(counter_id) for counter_id in ids]
+        selected = select_counters(self.config)
+        if selected == []:
+            line = "Setting 'counters' is an empty list: nothing is read."
+            self.logger.warning(line)
+        if selected is None:
+            selected = [CounterSelection(counter_id) for counter_id in self.counters]
+            self.logger.info(READING_ALL, counted(len(selected), "counter"))
+            for states in self.states.values():
+                for missing in states.counter_ids() - self.counters.keys():
+                    self.failures.warnings.add(NO_LONGER_LISTED, missing)
+        return selected
 
     def load_state(self, state: State, streams: Iterable[str]) -> None:
         """Take over a valid state."""
@@ -136,39 +132,23 @@ class Run:
         bookmarks = {name: content for name, content in contents.items() if content}
         return {"bookmarks": bookmarks} if bookmarks else {}
 
-    @property
-    def is_terminated(self) -> bool:
-        """Whether a signal asked the sync to end."""
-        return termination.received() is not None
-
     def count(self, reader: CounterReader) -> None:
         """Count what was read of a counter, for the summary."""
-        self.summary.uploads += reader.seen
-        self.summary.pages += reader.pages
-        is_early = reader.stopped_early and reader.selection.is_whole
-        self.summary.early_stops += is_early
+        self.read.update(uploads=reader.seen, pages=reader.pages)
+        self.read["early_stops"] += reader.stopped_early and reader.selection.is_whole
 
     def finish(self) -> None:
         """Write the last STATE, and log what was read."""
         self.state_writer.write_state()
         self.client.close()
         counts, client = self.writer.record_counts, self.client
-        self.summary.log(self.logger, counts, client.requests, client.retries)
+        line = summarize(counts, self.read, client.requests, client.retries)
+        self.logger.info("%s", line)
 
     def _stop(self, error: FatalError) -> None:
         self.client.stop(error)
 
     def _while_waiting(self) -> None:
         self.writer.flush()
-        if self.is_terminated:
+        if termination.received() is not None:
             raise termination.Terminated
-
-    def _log_once(self, level: int, line: str) -> None:
-        if line not in self._logged:
-            self._logged.add(line)
-            self.logger.log(level, "%s", line)
-
-
-_COUNTER_IDS = Columns(
-    {"id": "integer", "create_time": "date-time"}, reports_undocumented=False
-)

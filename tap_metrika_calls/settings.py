@@ -1,50 +1,65 @@
-"""The settings, as declared in `settings.json`, and where they come from."""
+"""The settings: declared in `settings.json`, read and checked here."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
+import ipaddress
 import json
 import os
 import re
 import typing as t
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 from dotenv import find_dotenv, load_dotenv
+from singer_sdk import typing as sdk
 
+from tap_metrika_calls.output.lines import printable
 from tap_metrika_calls.sync.selection import CounterSelection
+from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from jsonschema import ValidationError
 
 Config: t.TypeAlias = dict[str, t.Any]
 Schema: t.TypeAlias = dict[str, t.Any]
 
 PREFIX = "TAP_METRIKA_CALLS_"
 SETTINGS: Schema = json.loads((files(__package__) / "settings.json").read_bytes())
+INVALID = "is invalid: see https://sdk.meltano.com."
+RENAMED = {"on_missing": "on_unavailable", "unsettled_days": "in_flight_days"}
+# What no token has (RFC 6750), by what it looks like.
+TOKEN_FAULTS = (
+    (r"^['\"]|['\"]$", "quotation marks"),
+    (r"(?i)^(oauth|bearer)\s", "a word before the token"),
+    (r"\s", "white space"),
+    (r"[\x00-\x1f\x7f]", "a control character"),
+    (r"[^\x00-\x7f]", "a character that is not ASCII, perhaps an invisible one"),
+    (r"[^A-Za-z0-9._~+/=-]", "a punctuation character"),
+    (r"^$", "nothing"),
+)
+_Validator = sdk.extend_validator_with_defaults(sdk.DEFAULT_JSONSCHEMA_VALIDATOR)
 
 
 def select_counters(config: Mapping[str, t.Any]) -> list[CounterSelection] | None:
-    """Return the configured counters, each once, in the order of the configuration.
-
-    Args:
-        config: A valid configuration.
-
-    Returns:
-        None if no counter is configured, so that every counter is read.
-    """
+    """Return the configured counters, each once; None if every counter is read."""
     entries: list[Mapping[str, t.Any]] = list(config.get("counters", ()))
     if "counter_id" in config:
         entries.insert(0, config)
     elif "counters" not in config:
         return None
-    whole: dict[int, bool] = {}
+    whole: set[int] = set()
     ids: dict[int, dict[int, None]] = {}
     for entry in entries:
-        counter_id = entry["counter_id"]
-        listed = entry.get("uploading_ids")
-        whole[counter_id] = whole.get(counter_id, False) or listed is None
-        ids.setdefault(counter_id, {}).update(dict.fromkeys(listed or ()))
-    return [CounterSelection(c, whole[c], tuple(ids[c])) for c in whole]
+        listed = ids.setdefault(entry["counter_id"], {})
+        if "uploading_ids" in entry and entry["uploading_ids"] is not None:
+            listed.update(dict.fromkeys(entry["uploading_ids"]))
+        else:
+            whole.add(entry["counter_id"])
+    return [CounterSelection(c, c in whole, tuple(ids[c])) for c in ids]
 
 
 def config_from_environment(schema: Schema) -> tuple[Config, list[str]]:
@@ -75,13 +90,33 @@ def normalize_config(config: Mapping[str, t.Any]) -> Config:
     Meltano passes variables on.
     """
     normal = {k: _normalize(v) for k, v in config.items() if v is not None}
-    for name in ("oauth_token", "ulogin", "api_url"):
-        if isinstance(normal.get(name), str):
-            normal[name] = normal[name].strip()
-    for name in ("counters", "uploading_ids"):
-        if isinstance(text := normal.get(name), str):
-            normal[name] = _normalize(_parse_text(text, ["array"]))
+    for name, value in normal.items():
+        if isinstance(value, str) and name in {"oauth_token", "ulogin", "api_url"}:
+            normal[name] = value.strip()
+        if isinstance(value, str) and name in {"counters", "uploading_ids"}:
+            normal[name] = _normalize(_parse_text(value, ["array"]))
     return normal
+
+
+def validate_config(config: Config, schema: Schema) -> list[str]:
+    """Check a normalized configuration, and fill in the defaults.
+
+    Returns:
+        A line for each error, never with a value: it might be a misplaced secret.
+    """
+    try:
+        found = list(_Validator(schema).iter_errors(config))
+    except AttributeError:  # part of the SDK's schema of stream maps is no schema
+        return [f"Setting 'stream_maps' {INVALID}"]
+    lines = {line for error in found for line in _describe(error)}
+    return sorted(lines.union(_describe_contradictions(config)))
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return what an unknown name may have been meant for."""
+    meant = difflib.get_close_matches(name, known, n=1)
+    meant = [RENAMED[name]] if name in RENAMED else meant
+    return f"did you mean '{meant[0]}'?" if meant else f"use {', '.join(known)}."
 
 
 def _parse_text(text: str, kinds: str | list[str]) -> t.Any:  # noqa: ANN401
@@ -106,3 +141,54 @@ def _normalize(value: t.Any, *, is_in_list: bool = False) -> t.Any:  # noqa: ANN
     if is_in_list and isinstance(value, dict):
         return {k: _normalize(v, is_in_list=True) for k, v in value.items()}
     return value
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    path = [f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path]
+    where = printable("".join(path).removeprefix("."))
+    prefix = f"{where}." if where else ""
+    schema = t.cast("Schema", error.schema)
+    instance: t.Any = error.instance
+    if error.validator == "required":
+        for name in set(schema["required"]) - set(instance):
+            yield f"Setting '{prefix}{name}' is required."
+    elif error.validator == "additionalProperties" and "properties" in schema:
+        known = schema["properties"]
+        for name in instance.keys() - known.keys():
+            yield f"Setting '{prefix}{printable(name)}' is unknown: {hint(name, known)}"
+    elif "x-expected" in schema:
+        yield f"Setting '{where}': expected {schema['x-expected']}."
+    else:  # one of the SDK's own
+        yield f"Setting '{where}' {INVALID}"
+
+
+def _describe_contradictions(config: Config) -> Iterator[str]:
+    """Say what a JSON schema cannot, or not in words that help."""
+    for name, is_valid in (("start_date", parse_time), ("api_url", _is_safe_url)):
+        value = config.get(name)
+        if isinstance(value, str) and not is_valid(value):
+            expected = SETTINGS["properties"][name]["x-expected"]
+            yield f"Setting '{name}': expected {expected}."
+    if isinstance(token := config.get("oauth_token"), str):
+        faults = [text for pattern, text in TOKEN_FAULTS if re.search(pattern, token)]
+        if faults:
+            yield f"Setting 'oauth_token': expected a token alone, found {faults[0]}."
+    if isinstance(config.get("uploading_ids"), list) and "counter_id" not in config:
+        yield "Setting 'uploading_ids' requires 'counter_id'."
+    for name in ("stream_maps", "emit_activate_version_messages"):
+        if config.get(name) and config.get("batch_config"):
+            yield f"Setting 'batch_config' cannot be combined with '{name}'."
+
+
+def _is_safe_url(url: str) -> bool:
+    """Return whether the token may be sent to an address."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")  # refuses labels that are empty or too long
+        if host.strip(".") != host or not host:
+            return False
+        is_private = parts.scheme == "https" or host == "localhost"
+        return is_private or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

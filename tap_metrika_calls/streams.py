@@ -7,7 +7,6 @@ import typing as t
 from typing_extensions import override
 
 from tap_metrika_calls.api.endpoints import CALLS, CHATS, CONVERSIONS
-from tap_metrika_calls.api.errors import MetrikaError
 from tap_metrika_calls.base_stream import MetrikaStream
 from tap_metrika_calls.sync.bookmark import STATUSES
 from tap_metrika_calls.sync.selection import CounterSelection
@@ -25,29 +24,28 @@ if t.TYPE_CHECKING:
 
 UNKNOWN_STATUS = "Undocumented statuses count as in flight: {}"
 OTHER_TYPE = "Uploads of another type than requested were kept: {}"
+NO_IDS = (
+    "Counter %d: uploading_ids is empty: nothing is read of it. Leave it out to read "
+    "every upload."
+)
 
 
 class UploadsStream(MetrikaStream):
     """Uploads of one kind: configured ones, and what changed of whole counters."""
 
-    keys = ("counter_id", "id")
+    primary_keys = ("counter_id", "id")
     replication_key = "create_time"
     constants = ("counter_id",)
     selected_by_default = False
 
     kind: UploadKind
+    partitions = None
+    """The state has a partition per counter, but the SDK is not to loop over them: it
+    would search through the state of all of them for each record."""
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap, run)
         self.postponed: list[CounterSelection] | None = None
-
-    @property
-    @override
-    def partitions(self) -> None:
-        """None: the state has a partition per counter, but the SDK is not to loop.
-
-        It would search through the state of all of them for each record.
-        """
 
     def select_counters(self) -> list[CounterSelection]:
         """Return the counters to read, each whole.
@@ -55,8 +53,7 @@ class UploadsStream(MetrikaStream):
         Raises:
             FatalError: If the list of counters is needed and cannot be read.
         """
-        selected = self.run.select(self.name)
-        return [CounterSelection(each.counter_id) for each in selected]
+        return [CounterSelection(each.counter_id) for each in self.run.selected]
 
     @override
     def read(self) -> Iterator[Record]:
@@ -67,7 +64,7 @@ class UploadsStream(MetrikaStream):
             ReadOptions,
         )
 
-        states = self.run.states[self.name]
+        client, states = self.run.client, self.run.states[self.name]
         options = ReadOptions(
             self.kind,
             self.config["lookup"],
@@ -75,24 +72,21 @@ class UploadsStream(MetrikaStream):
             self.config["in_flight_days"],
             self.replication_method == "INCREMENTAL",
         )
-        client = self.run.client
-        for reader in prefetch(
-            self._in_turn(),
-            lambda each: CounterReader(
-                client, self.decoder, options, each, states.get(each.counter_id)
-            ),
-            client.parallel,
-        ):
+
+        def start(each: CounterSelection) -> CounterReader:
+            last = states.get(each.counter_id)
+            return CounterReader(client, self.decoder, options, each, last)
+
+        for reader in prefetch(self._in_turn(), start, client.parallel):
             counter_id = reader.selection.counter_id
             try:
-                yield from self._records(reader)
-                self._commit(reader)
-                self.run.failures.add_success()
-            except MetrikaError as error:
-                self.run.failures.add_counter(self.name, counter_id, error)
+                with self.run.failures.kept_apart(self.name, counter_id):
+                    yield from self._records(reader)
+                    self._commit(reader)
             finally:
                 reader.cancel()
-                self.run.failures.add_uploads(reader)
+                unknown, lost = reader.unknown_ids, reader.lost_ids
+                self.run.failures.add_uploads(counter_id, unknown, lost)
 
     def _in_turn(self) -> list[CounterSelection]:
         """Return the counters, beginning with the first that the last sync did not try.
@@ -120,21 +114,18 @@ class UploadsStream(MetrikaStream):
                 if row.status not in STATUSES and row.status is not None:
                     warnings.add(UNKNOWN_STATUS, row.status)
                 if row.type not in expected:
-                    warnings.add(OTHER_TYPE, f"{row.type} (upload {row.id})")
+                    warnings.add(OTHER_TYPE, row.type)
                 yield decoder.record(row, constants)
             del page  # before the next one is decoded
 
     def _commit(self, reader: CounterReader) -> None:
         """Move the bookmark of a whole counter, and let the target know."""
         self.run.count(reader)
-        bookmark = reader.bookmark
-        if bookmark is None or self.replication_method != "INCREMENTAL":
+        if reader.bookmark is None or self.replication_method != "INCREMENTAL":
             return
-        states = self.run.states[self.name]
-        states.commit(reader.partition())
-        counter_id = reader.selection.counter_id
-        for line in bookmark.lines():
-            self.logger.warning("Counter %d: %s", counter_id, line)
+        self.run.states[self.name].commit(reader.partition())
+        for line in reader.bookmark.lines():
+            self.logger.warning("Counter %d: %s", reader.selection.counter_id, line)
         # A batch is announced only when it is full, and the state must not precede it.
         if not self.is_batched:
             self.run.state_writer.write_if_due()
@@ -149,15 +140,13 @@ class CallsUploadingsStream(UploadsStream):
 
     @override
     def select_counters(self) -> list[CounterSelection]:
-        selected = self.run.select(self.name)
-        for each in selected:
-            if not each.is_whole and not each.uploading_ids:
-                self.logger.warning(
-                    "Counter %d: uploading_ids is empty: nothing is read of it. "
-                    "Leave it out to read every upload.",
-                    each.counter_id,
-                )
-        return [each for each in selected if each.is_whole or each.uploading_ids]
+        selected = []
+        for each in self.run.selected:
+            if each.is_whole or each.uploading_ids:
+                selected.append(each)
+            else:
+                self.logger.warning(NO_IDS, each.counter_id)
+        return selected
 
 
 class ConversionsUploadingsStream(UploadsStream):
@@ -178,9 +167,9 @@ class CountersStream(MetrikaStream):
     """The counters that the token has access to, whose names make a report readable."""
 
     name = "counters"
-    keys = ("id",)
+    primary_keys = ("id",)
     selected_by_default = False
-    reports_undocumented = False  # the API documents far more fields of a counter
+    reports_others = False  # the API documents far more fields of a counter
 
     @override
     def read(self) -> Iterator[Record]:

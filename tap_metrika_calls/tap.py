@@ -14,19 +14,13 @@ from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import ActivateVersionMessage
 from typing_extensions import override
 
+from tap_metrika_calls import settings, termination
 from tap_metrika_calls.catalog import invalid, normalize_catalog
-from tap_metrika_calls.cli import CommandLineTap, SyncFailedError, drop_sdk_noise
+from tap_metrika_calls.cli import CommandLineTap
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
-from tap_metrika_calls.settings import (
-    PREFIX,
-    SETTINGS,
-    config_from_environment,
-    normalize_config,
-)
 from tap_metrika_calls.streams import STREAMS, UploadsStream
 from tap_metrika_calls.sync.state import validate_state
-from tap_metrika_calls.validation import hint, validate_config
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +30,7 @@ if t.TYPE_CHECKING:
 
     from tap_metrika_calls.base_stream import MetrikaStream
 
-KEYS: dict[str, tuple[str, ...]] = {each.name: each.keys for each in STREAMS}
+BY_NAME = {each.name: each for each in STREAMS}
 UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]
 REPAIR_STATE = "Repair the state, or start without it (meltano: --full-refresh)."
 BATCH_HELP = "see https://sdk.meltano.com/en/latest/batch.html"
@@ -47,7 +41,7 @@ class TapMetrikaCalls(CommandLineTap):
     """Yandex Metrica: processing status of call uploads."""
 
     name = "tap-metrika-calls"
-    config_jsonschema = deepcopy(SETTINGS)  # the SDK adds its own
+    config_jsonschema = deepcopy(settings.SETTINGS)  # the SDK adds its own
     message_writer_class = Writer
     message_writer: Writer
 
@@ -58,7 +52,6 @@ class TapMetrikaCalls(CommandLineTap):
         catalog: dict[str, t.Any] | None = None,
         parse_env_config: bool = False,
         validate_config: bool = True,
-        setup_mapper: bool = True,
         **kwargs: t.Any,
     ) -> None:
         """Check settings, catalog and state.
@@ -66,30 +59,21 @@ class TapMetrikaCalls(CommandLineTap):
         Raises:
             ConfigValidationError: If any of them is wrong; with a line for each error.
         """
-        drop_sdk_noise(self.logger)
-        given = self._complete_config(
-            config or {}, parse_env=parse_env_config, is_strict=validate_config
-        )
+        given = self._complete_config(config or {}, parse_env=parse_env_config)
+        errors = settings.validate_config(given, self.config_jsonschema)
+        if errors and validate_config:
+            raise invalid(*errors)
         if catalog is not None:
-            catalog = normalize_catalog(catalog, KEYS)
-        super().__init__(
-            config=given,
-            catalog=catalog,
-            validate_config=False,
-            setup_mapper=False,
-            **kwargs,
-        )
-        if setup_mapper:
-            self.setup_mapper()
-        try:
-            _ = [stream.is_batched for stream in self.metrika_streams]
-        except (AttributeError, TypeError, ValueError):
-            line = f"Setting 'batch_config' is invalid: {BATCH_HELP}."
-            raise invalid(line) from None
-        if catalog is not None:
-            for stream in self.metrika_streams:
-                if stream.selected:
-                    _ = stream.decoder
+            catalog = normalize_catalog(catalog, BY_NAME)
+        super().__init__(config=given, catalog=catalog, validate_config=False, **kwargs)
+        for stream in self.metrika_streams:
+            try:
+                _ = stream.is_batched
+            except (AttributeError, TypeError, ValueError):
+                line = f"Setting 'batch_config' is invalid: {BATCH_HELP}."
+                raise invalid(line) from None
+            if catalog is not None and stream.selected:
+                _ = stream.decoder  # checks the types of the catalog
 
     @cached_property
     def run(self) -> Run:
@@ -142,7 +126,7 @@ class TapMetrikaCalls(CommandLineTap):
             raise invalid(line) from error
         for name, stream_map in (self.config.get("stream_maps") or {}).items():
             is_special = name.startswith("__") or "__source__" in (stream_map or ())
-            if not (is_special or fnmatch.filter(KEYS, name)):
+            if not (is_special or fnmatch.filter(BY_NAME, name)):
                 self.logger.warning("Setting 'stream_maps': no stream %r.", name)
 
     @override
@@ -153,12 +137,8 @@ class TapMetrikaCalls(CommandLineTap):
         self.run.load_state(state, UPLOADS_STREAMS)
         super().load_state(msgspec.to_builtins(self.run.state()))
 
+    @override
     def sync(self) -> None:
-        """Sync all streams, and only then report what went wrong.
-
-        Raises:
-            SyncFailedError: If anything that was wanted could not be read.
-        """
         selected = [stream for stream in self.metrika_streams if stream.selected]
         if not selected:
             self.logger.warning("No stream is selected: nothing is read.")
@@ -170,44 +150,37 @@ class TapMetrikaCalls(CommandLineTap):
             for stream in uploads:
                 if stream.postponed:
                     stream.sync()
-            if not run.is_terminated:
+            if termination.received() is None:
                 failures.finish(run.states, self.logger)
                 if not (failures.failed or failures.skipped):
                     self._activate_versions(selected)
         finally:
             run.finish()
-        if failures.failed:
-            raise SyncFailedError(failures.failed.lines())
+        failures.raise_if_failed()
 
+    @override
     def check(self) -> None:
-        """Report for each counter and selected stream whether it can be read."""
         from tap_metrika_calls.check import check_counters  # noqa: PLC0415
 
-        selected = [stream for stream in self.metrika_streams if stream.selected]
-        check_counters(self.run, selected, click.echo)
+        uploads = [s for s in self.metrika_streams if isinstance(s, UploadsStream)]
+        check_counters(self.run, [s for s in uploads if s.selected], click.echo)
 
     @classmethod
     def _complete_config(
-        cls,
-        config: dict[str, t.Any],
-        *,
-        parse_env: bool,
-        is_strict: bool,
+        cls, config: dict[str, t.Any], *, parse_env: bool
     ) -> dict[str, t.Any]:
+        """Return the settings of files and, if wanted, those of the environment."""
         schema = cls.config_jsonschema
         cls.append_builtin_config(schema)
+        unknown: list[str] = []
         if parse_env:
-            from_environment, unknown = config_from_environment(schema)
-            config = {**config, **from_environment}
-            for variable in unknown:
-                name = variable.removeprefix(PREFIX).lower()
-                text = hint(name, schema["properties"])
-                cls.logger.warning("Unknown variable %s: %s", variable, text)
-        config = normalize_config(config)
-        errors = validate_config(config, schema)
-        if errors and is_strict:
-            raise invalid(*errors)
-        return config
+            variables, unknown = settings.config_from_environment(schema)
+            config = {**config, **variables}
+        for variable in unknown:
+            name = variable.removeprefix(settings.PREFIX).lower()
+            meant = settings.hint(name, schema["properties"])
+            cls.logger.warning("Unknown variable %s: %s", variable, meant)
+        return settings.normalize_config(config)
 
     def _activate_versions(self, streams: list[MetrikaStream]) -> None:
         """Let targets delete what the source no longer has; only after a whole sync."""

@@ -67,13 +67,13 @@ class Columns:
         types: The type of each documented field: a key of the table above.
         dropped: Documented fields that are not selected.
         constants: Columns that the API does not send.
-        reports_undocumented: Whether other fields are worth a warning.
+        reports_others: Whether other fields are worth a warning.
     """
 
     types: Mapping[str, str]
     dropped: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()
-    reports_undocumented: bool = True
+    reports_others: bool = True
 
 
 class RecordDecoder:
@@ -101,7 +101,7 @@ class RecordDecoder:
         # Rows have no cycles, so nobody need look for them.
         make = partial(msgspec.defstruct, "Row", fields, gc=False)
         self._struct = make()
-        strict = make(forbid_unknown_fields=columns.reports_undocumented)
+        strict = make(forbid_unknown_fields=columns.reports_others)
         self._strict = msgspec.json.Decoder(strict)
         self._lenient: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._struct)
         self._fields = [name for name, *_ in fields]
@@ -146,7 +146,7 @@ class RecordDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._struct()
         shown = bytes(values.get("id", b"?"))[:24].decode("ascii", "replace")
-        if self._columns.reports_undocumented:
+        if self._columns.reports_others:
             for name in values.keys() - set(self._fields):
                 self._report(UNDOCUMENTED, name, shown)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
@@ -13,7 +14,12 @@ from tap_metrika_calls.catalog import declared_types, normalize_catalog
 if t.TYPE_CHECKING:
     from tests.support import JSON
 
-KEYS = {"calls": ("counter_id", "id"), "counters": ("id",)}
+STREAMS: dict[str, t.Any] = {
+    "calls": SimpleNamespace(
+        primary_keys=("counter_id", "id"), replication_key="create_time"
+    ),
+    "counters": SimpleNamespace(primary_keys=("id",), replication_key=None),
+}
 DOCUMENTED: JSON = {
     "properties": {
         "id": {"type": "integer"},
@@ -46,7 +52,7 @@ def metadata(*breadcrumb: str, **values: t.Any) -> JSON:
 
 def normalized(stream: JSON) -> JSON:
     before = deepcopy(stream)
-    (made,) = normalize_catalog({"streams": [stream]}, KEYS)["streams"]
+    (made,) = normalize_catalog({"streams": [stream]}, STREAMS)["streams"]
     assert stream == before, "the catalog of the caller was changed"
     return t.cast("JSON", made)
 
@@ -99,11 +105,13 @@ def test_keys_cannot_be_changed_or_deselected() -> None:
         metadata("properties", "id", selected=False),
         metadata("properties", "comment", selected=False),
         key_properties=["comment"],
+        replication_key="comment",
     )
     made = normalized(stream)
     assert made["key_properties"] == ["counter_id", "id"]
     assert metadata("properties", "comment", selected=False) in made["metadata"]
-    for key in KEYS["calls"]:
+    assert made["replication_key"] == "create_time"
+    for key in ("counter_id", "id"):
         (about,) = [m for m in made["metadata"] if m["breadcrumb"][1:] == [key]]
         assert about["metadata"] == {"inclusion": "automatic"}
 
@@ -114,9 +122,9 @@ def test_the_id_of_a_stream_is_its_name() -> None:
 
 def test_streams_of_others_are_left_out() -> None:
     catalog = {"streams": [entry("unknown"), entry("counters"), entry("calls")]}
-    made = normalize_catalog(catalog, KEYS)["streams"]
+    made = normalize_catalog(catalog, STREAMS)["streams"]
     assert [stream["stream"] for stream in made] == ["counters", "calls"]
-    assert normalize_catalog({"streams": []}, KEYS) == {"streams": []}
+    assert normalize_catalog({"streams": []}, STREAMS) == {"streams": []}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +153,7 @@ def test_streams_of_others_are_left_out() -> None:
     ],
 )
 def test_what_is_no_catalog_is_one_line(catalog: object) -> None:
-    (line,) = errors_of(lambda: normalize_catalog(catalog, KEYS))
+    (line,) = errors_of(lambda: normalize_catalog(catalog, STREAMS))
     assert "--discover" in line
 
 

@@ -104,10 +104,10 @@ def test_undocumented_fields_are_dropped_and_reported_once() -> None:
 
 def test_undocumented_fields_may_be_no_news() -> None:
     odd = json.dumps({**GOOD, "surprise": 1})
-    records, warnings = decode(odd, reports_undocumented=False)
+    records, warnings = decode(odd, reports_others=False)
     assert (records, warnings) == ([CONSTANTS | GOOD], [])
     odd = json.dumps({**GOOD, "surprise": 1, "quantity": "x"})
-    _, warnings = decode(odd, reports_undocumented=False)
+    _, warnings = decode(odd, reports_others=False)
     assert len(warnings) == 1
     assert "surprise" not in warnings[0]
 
