@@ -5,12 +5,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from tap_metrika_calls.api.errors import (
-    FatalError,
-    MetrikaError,
-    OutageError,
-    UnavailableError,
-)
+from tap_metrika_calls.api import errors
 from tap_metrika_calls.output.lines import GroupedLines, counted
 
 if t.TYPE_CHECKING:
@@ -30,9 +25,9 @@ MAX_OUTAGES = 3  # counters in a row
 class SyncFailedError(Exception):
     """A sync failed; `errors` holds a line for each failure."""
 
-    def __init__(self, errors: list[str]) -> None:
-        super().__init__(*errors)
-        self.errors = errors
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(*lines)
+        self.errors = lines
 
 
 class Failures:
@@ -46,7 +41,7 @@ class Failures:
     """
 
     def __init__(
-        self, stop: Callable[[FatalError], None], *, skips_unavailable: bool
+        self, stop: Callable[[errors.FatalError], None], *, skips_unavailable: bool
     ) -> None:
         """Prepare; `stop` makes all further requests fail."""
         self.failed = GroupedLines()
@@ -59,7 +54,7 @@ class Failures:
         self._has_read = self._has_tried = False
         self._resume_from: tuple[str, int] | None = None
 
-    def add(self, error: FatalError) -> None:
+    def add(self, error: errors.FatalError) -> None:
         """Note an error that no counter alone is about, and stop."""
         self.failed.add(str(error), "")
         self._stop(error)
@@ -74,11 +69,11 @@ class Failures:
         """Note whether a counter can be read, and go on with the others."""
         try:
             yield
-        except FatalError as error:
+        except errors.FatalError as error:
             self.failed.add(str(error), "")
             self._untried += 1
             self._resume_from = self._resume_from or (stream, counter_id)
-        except MetrikaError as error:
+        except errors.MetrikaError as error:
             self._has_tried = True
             self._add_counter(stream, counter_id, error)
         else:
@@ -122,17 +117,19 @@ class Failures:
         if self.failed:
             raise SyncFailedError(self.failed.lines())
 
-    def _add_counter(self, stream: str, counter_id: int, error: MetrikaError) -> None:
-        is_outage = isinstance(error, OutageError)
+    def _add_counter(
+        self, stream: str, counter_id: int, error: errors.MetrikaError
+    ) -> None:
+        is_outage = isinstance(error, errors.OutageError)
         self._outages = self._outages + 1 if is_outage else 0
         where = f" of {stream}" if self.names_streams else ""
         template = f"Counter {{}}{where}: {error}".rstrip(".") + "."
         if is_outage:
             template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
-        if isinstance(error, UnavailableError) and self._skips_unavailable:
+        if isinstance(error, errors.UnavailableError) and self._skips_unavailable:
             self.skipped.add(f"{template} {SKIPPED}", counter_id)
         else:
             self.failed.add(template, counter_id)
         if self._outages == MAX_OUTAGES:
             msg = f"Stopped: {MAX_OUTAGES} counters in a row could not be read."
-            self._stop(FatalError(msg))
+            self._stop(errors.FatalError(msg))

@@ -139,7 +139,7 @@ class Run:
 
     def finish(self) -> None:
         """Write the last STATE, and log what was read."""
-        self.state_writer.write_state()
+        self.state_writer.write_now()
         self.client.close()
         counts, client = self.writer.record_counts, self.client
         line = summarize(counts, self.read, client.requests, client.retries)
@@ -150,5 +150,6 @@ class Run:
 
     def _while_waiting(self) -> None:
         self.writer.flush()
+        self.state_writer.write_if_due()
         if termination.received() is not None:
             raise termination.Terminated

@@ -66,6 +66,8 @@ class UploadsStream(MetrikaStream):
 
         client, states = self.run.client, self.run.states[self.name]
         options = ReadOptions(
+            client,
+            self.decoder,
             self.kind,
             self.config["lookup"],
             parse_time(self.config.get("start_date")),
@@ -74,8 +76,7 @@ class UploadsStream(MetrikaStream):
         )
 
         def start(each: CounterSelection) -> CounterReader:
-            last = states.get(each.counter_id)
-            return CounterReader(client, self.decoder, options, each, last)
+            return CounterReader(options, each, states.get(each.counter_id))
 
         for reader in prefetch(self._in_turn(), start, client.parallel):
             counter_id = reader.selection.counter_id
@@ -127,8 +128,8 @@ class UploadsStream(MetrikaStream):
         for line in reader.bookmark.lines():
             self.logger.warning("Counter %d: %s", reader.selection.counter_id, line)
         # A batch is announced only when it is full, and the state must not precede it.
-        if not self.is_batched:
-            self.run.state_writer.write_if_due()
+        self.run.state_writer.is_changed |= not self.is_batched
+        self.run.state_writer.write_if_due()
 
 
 class CallsUploadingsStream(UploadsStream):

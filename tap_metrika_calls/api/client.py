@@ -205,14 +205,14 @@ class MetrikaClient:
             stop=tenacity.stop_after_attempt(self._max_attempts),
             wait=_pause,
             sleep=tenacity.sleep_using_event(self._stopped),
-            before_sleep=self._log_retry,
+            before_sleep=self._prepare_retry,
             reraise=True,
         )
         try:
             return t.cast("_T", retrying(self._attempt, request, decoder))
         except errors.TransientError as error:
-            times = f"{self._max_attempts} attempt{'s' * (self._max_attempts > 1)}"
-            msg = f"Request failed after {times}: {error}"
+            times = "attempt" if self._max_attempts == 1 else "attempts"
+            msg = f"Request failed after {self._max_attempts} {times}: {error}"
             raise errors.OutageError(msg) from None
         except errors.FatalError as error:
             self.stop(errors.FatalError(f"{error} Request: {request.target}."))
@@ -232,17 +232,6 @@ class MetrikaClient:
                 self._note_time(response)
             body = responses.decode(response, decoder)
             self._note_time(response)
-        except errors.SlowError:
-            request.slow_in_a_row += 1
-            if (
-                request.slow_in_a_row > 1
-                and request.limit > limits.MIN_UPLOADS_PER_PAGE
-            ):
-                request.limit = max(limits.MIN_UPLOADS_PER_PAGE, request.limit // 2)
-            raise
-        except errors.TransientError:
-            request.slow_in_a_row = 0
-            raise
         finally:
             self._rate_limit.release(sent_at)
         return body
@@ -254,17 +243,19 @@ class MetrikaClient:
         if self.failure is not None:
             raise self.failure
 
-    def _log_retry(self, state: tenacity.RetryCallState) -> None:
+    def _prepare_retry(self, state: tenacity.RetryCallState) -> None:
+        request: _Request = state.args[0]
+        error = state.outcome.exception() if state.outcome else None
+        is_slow = isinstance(error, errors.SlowError)
+        request.slow_in_a_row = request.slow_in_a_row + 1 if is_slow else 0
+        if request.slow_in_a_row > 1 and request.limit > limits.MIN_UPLOADS_PER_PAGE:
+            request.limit = max(limits.MIN_UPLOADS_PER_PAGE, request.limit // 2)
         with self._lock:
             self.retries += 1
-        self._logger.warning(
-            "%s: %s; attempt %d of %d, next in %.1f s",
-            state.args[0].target,
-            state.outcome.exception() if state.outcome else None,
-            state.attempt_number,
-            self._max_attempts,
-            state.upcoming_sleep,
-        )
+        attempt = f"attempt {state.attempt_number} of {self._max_attempts}"
+        pause = state.upcoming_sleep
+        line = "%s: %s; %s, next in %.1f s"
+        self._logger.warning(line, request.target, error, attempt, pause)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

@@ -17,13 +17,12 @@ def prefetch(
     items: Iterable[_Item], make: Callable[[_Item], _T], depth: int
 ) -> Iterator[_T]:
     """Make something of each item, in order, `depth` of them before they are taken."""
-    remaining = iter(items)
-    made = deque(make(item) for item in islice(remaining, depth))
+    to_make = map(make, items)
+    return _take(deque(islice(to_make, depth)), to_make)
 
-    def take() -> Iterator[_T]:
-        while made:
-            first = made.popleft()
-            made.extend(make(item) for item in islice(remaining, 1))
-            yield first
 
-    return take()
+def _take(made: deque[_T], to_make: Iterator[_T]) -> Iterator[_T]:
+    while made:
+        first = made.popleft()
+        made.extend(islice(to_make, 1))
+        yield first

@@ -30,75 +30,52 @@ PIECE_BYTES = 2**16
 SLOW_CODES = frozenset({408, 499, 504})
 PASSING = "4(08|20|25|29|99)|[125].."
 
+BAD_AUTH = (
+    "The API rejected the token ({http}). Get a new token with the scope metrika:read "
+    "and set oauth_token."
+)
+DAY = (
+    "Daily API quota exceeded ({http}). {reset} Synced data is kept; the next run "
+    "resumes from the saved state."
+)
+DAY_OF_COUNTER = "daily API quota of the counter exceeded ({http}). {reset}"
+NO_ACCESS = (
+    "inaccessible ({http}): the account needs access to the counter, and the token the "
+    "scope metrika:read"
+)
+NOT_JSON = "{http} without the expected JSON"
+PROXY = "A proxy demands a login ({http}): check HTTPS_PROXY and HTTP_PROXY."
+REDIRECT = (
+    "The API redirects to {host} ({http}); the token is not sent there. Check the "
+    "setting api_url."
+)
+FRONT_SERVER = (
+    "{http} without the API's error body: the response comes from a proxy or front "
+    "server. Check api_url and the network"
+)
 REJECTED = (errors.RejectedError, "the API rejected {parameter} ({http})")
 UNKNOWN = (errors.UnknownUploadError, "unknown ({http})")
 # What the API's own words mean: an `error_type`, or else the HTTP code. As documented
 # and as recorded by public clients; English pages say 420 for 429.
 MEANINGS: tuple[tuple[str, type[errors.MetrikaError], str], ...] = (
-    (
-        "invalid_token|unauthorized|401",
-        errors.FatalError,
-        (
-            "The API rejected the token ({http}). Get a new token with the scope "
-            "metrika:read and set oauth_token."
-        ),
-    ),
-    (
-        "quota_requests_by_uid",
-        errors.FatalError,
-        (
-            "Daily API quota exceeded ({http}). {reset} Synced data is kept; the next "
-            "run resumes from the saved state."
-        ),
-    ),
-    (
-        "quota_requests_by_counter_id",
-        errors.RejectedError,
-        "daily API quota of the counter exceeded ({http}). {reset}",
-    ),
-    (
-        "access_denied|403",
-        errors.UnavailableError,
-        (
-            "inaccessible ({http}): the account needs access to the counter, and the "
-            "token the scope metrika:read"
-        ),
-    ),
+    ("invalid_token|unauthorized|401", errors.FatalError, BAD_AUTH),
+    ("quota_requests_by_uid", errors.FatalError, DAY),
+    ("quota_requests_by_counter_id", errors.RejectedError, DAY_OF_COUNTER),
+    ("access_denied|403", errors.UnavailableError, NO_ACCESS),
     ("not_found|404", *UNKNOWN),
     ("invalid_parameter", *REJECTED),
     ("timeout", errors.SlowError, "{http}"),
-    (
-        "backend_error|quota_(parallel_requests.*|requests_by_ip)",
-        errors.TransientError,
-        "{http}",
-    ),
+    ("backend_error", errors.TransientError, "{http}"),
+    ("quota_(parallel_requests.*|requests_by_ip)", errors.TransientError, "{http}"),
     (PASSING, errors.TransientError, "{http}"),
     (".*", *REJECTED),
 )
 # What the code of a response means that is not the API's own.
 FOREIGN: tuple[tuple[str, type[errors.MetrikaError], str], ...] = (
-    (PASSING, errors.TransientError, "{http} without the expected JSON"),
-    (
-        "407",
-        errors.FatalError,
-        "A proxy demands a login ({http}): check HTTPS_PROXY and HTTP_PROXY.",
-    ),
-    (
-        "3..",
-        errors.FatalError,
-        (
-            "The API redirects to {host} ({http}); the token is not sent there. Check "
-            "the setting api_url."
-        ),
-    ),
-    (
-        ".*",
-        errors.OutageError,
-        (
-            "{http} without the API's error body: the response comes from a proxy or "
-            "front server. Check api_url and the network"
-        ),
-    ),
+    (PASSING, errors.TransientError, NOT_JSON),
+    ("407", errors.FatalError, PROXY),
+    ("3..", errors.FatalError, REDIRECT),
+    (".*", errors.OutageError, FRONT_SERVER),
 )
 
 
@@ -203,20 +180,10 @@ def _error(response: Response) -> errors.MetrikaError:
     """Return what a failure means; a known `error_type` decides before the code."""
     types = [e.error_type for e in response.errors if _NAME.fullmatch(e.error_type)]
     table = MEANINGS if response.errors else FOREIGN
-    for word in (*types, str(response.status)):
-        for pattern, kind, template in table if word.isdecimal() else MEANINGS[:-2]:
-            if re.fullmatch(pattern, word):
-                return _filled(response, kind, template, types, word)
-    raise AssertionError  # the last pattern of both tables takes any code
-
-
-def _filled(
-    response: Response,
-    kind: type[errors.MetrikaError],
-    template: str,
-    types: list[str],
-    word: str,
-) -> errors.MetrikaError:
+    pairs = [(word, meaning) for word in types for meaning in MEANINGS[:-2]]
+    pairs += [(str(response.status), meaning) for meaning in table]
+    found = (pair for pair in pairs if re.fullmatch(pair[1][0], pair[0]))
+    word, (_, kind, template) = next(found)  # the last pattern takes any code
     parameter = _invalid_parameter(response.errors)
     if word == "invalid_parameter" and parameter is None:
         kind, template = UNKNOWN

@@ -63,8 +63,6 @@ class Transport:
             ) as response:
                 body = self._read(response.raw)
                 return Response(response.status_code, response.headers, body)
-        except errors.MetrikaError:
-            raise
         except Exception as error:  # noqa: BLE001
             raise _error(error, self._timeout) from None
 

@@ -34,14 +34,12 @@ class Writer(MsgSpecWriter):
 
     Attributes:
         record_counts: Number of records written, by stream.
-        is_state_last: Whether no message was written since the last STATE.
         is_broken: Whether standard output failed; nothing is written after that.
     """
 
     def __init__(self) -> None:
         """Prepare; standard output is looked up with the first write."""
         self.record_counts: Counter[str] = Counter()
-        self.is_state_last = False
         self.is_broken = False
         self._buffer = bytearray()
 
@@ -69,7 +67,6 @@ class Writer(MsgSpecWriter):
         line = encoder.encode(message)  # before any of it is in the buffer
         self._buffer += line
         self._buffer += b"\n"
-        self.is_state_last = message["type"] == "STATE"
         if len(self._buffer) >= BUFFER_BYTES:
             self.flush()
 
@@ -92,36 +89,38 @@ class Writer(MsgSpecWriter):
 
 
 class StateWriter:
-    """Writes STATE messages: not too often, and one at the end of every sync."""
+    """Writes STATE messages, not too often: each of them holds every counter.
+
+    Attributes:
+        is_changed: Whether there is something new to write.
+    """
 
     def __init__(self, writer: Writer, state: Callable[[], dict[str, t.Any]]) -> None:
-        """Prepare.
-
-        Args:
-            writer: Takes the messages.
-            state: Returns the state as it is then.
-        """
+        """Prepare; `state` returns the state as it is then."""
         self._writer = writer
         self._state = state
         self._due_at = 0.0
-        self._last = b""
+        self.is_changed = False
 
     def write_state(self, _: object = None) -> None:
-        """Write the state, unless the message before was the same one."""
+        """Write the state if it changed, and what was kept back: after each stream."""
+        if self.is_changed:
+            self.write_now()
+        self._writer.flush()
+
+    def write_if_due(self) -> None:
+        """Write the state if it changed, and the last time is a while ago."""
+        if time.monotonic() >= self._due_at:
+            self.write_state()
+
+    def write_now(self) -> None:
+        """Write the state."""
         began = time.monotonic()
-        message = {"type": "STATE", "value": self._state()}
-        encoded = encoder.encode(message)
-        if not (self._writer.is_state_last and encoded == self._last):
-            self._writer.write(message)
-            self._last = encoded
+        self.is_changed = False
+        self._writer.write({"type": "STATE", "value": self._state()})
         self._writer.flush()
         now = time.monotonic()
         self._due_at = now + max(1.0, 20 * (now - began))
-
-    def write_if_due(self) -> None:
-        """Write the state if the last time is a while ago: it holds every counter."""
-        if time.monotonic() >= self._due_at:
-            self.write_state()
 
 
 def write_completely(data: bytes | bytearray) -> None:

@@ -8,10 +8,9 @@ one hour, and what was in flight in the last sync.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tap_metrika_calls.output.lines import listed
+from tap_metrika_calls.output.lines import counted, listed
 from tap_metrika_calls.sync.state import FullRead, Partition
 from tap_metrika_calls.timestamps import format_time, parse_time
 
@@ -31,17 +30,17 @@ FULL_READ_INTERVAL = timedelta(days=7)
 LONG_LIST_ROWS = 100  # only of longer lists is it worth knowing the order
 MAX_IN_FLIGHT = 40_000  # IDs in the state of a counter: some 0.8 MB
 
+IN_FUTURE = "the bookmark lies in the future, so the counter was read from its start"
+HELD = (
+    "{} uploads are in flight, more than the state holds: the bookmark stays at the "
+    "oldest of them"
+)
 
-@dataclass(slots=True)
+
 class Bookmark:
     """The bookmark of one whole counter during one sync; all times are in UTC.
 
     Attributes:
-        now: The clock of the sync, which the bookmark never passes.
-        in_flight_days: How many days after creation an upload in flight is tracked.
-        start_date: Uploads created before it are not emitted.
-        value: The bookmark of the last sync; None to read from the start.
-        recorded_start: The start date that held when it was read from its start.
         floor: Uploads created since then are emitted; None for all.
         may_stop_early: Whether the list may be left at what is already known.
         is_in_future: Whether the last bookmark was ignored for lying in the future.
@@ -49,61 +48,48 @@ class Bookmark:
         is_held: Whether more is in flight than a state can hold.
     """
 
-    now: datetime
-    in_flight_days: int
-    start_date: datetime | None
-    value: datetime | None = None
-    recorded_start: datetime | None = None
-    floor: datetime | None = None
-    may_stop_early: bool = False
-    is_in_future: bool = False
-    expired: list[int] = field(default_factory=list)
-    is_held: bool = False
-    _tracked: frozenset[int] = frozenset()
-    _full_read: FullRead | None = None
-    _newest: datetime | None = None
-    _in_flight: dict[int, datetime] = field(default_factory=dict)
-    _rows: int = 0
-    _has_received: bool = False
-    _earliest: datetime | None = None
-    _is_newest_first: bool = True
-
-    @classmethod
-    def resume(
-        cls,
+    def __init__(
+        self,
         last: Partition,
         *,
         now: datetime,
         start_date: datetime | None,
         in_flight_days: int,
-    ) -> Bookmark:
+    ) -> None:
         """Continue from the state of the last sync.
 
         The counter is read from its start if there is no bookmark, if the bookmark lies
         in the future, or if the start date was moved before the one it was read from,
         or past the bookmark.
         """
-        value = parse_time(last.replication_key_value)
-        recorded = parse_time(last.start_date)
-        bookmark = cls(now, in_flight_days, start_date)
-        bookmark._tracked = frozenset(last.in_flight)
-        bookmark.is_in_future = value is not None and value > now
-        moved_back = recorded and (start_date is None or start_date < recorded)
-        moved_on = False
+        self._last, self._now, self._start_date = last, now, start_date
+        self._in_flight_days = in_flight_days
+        self._tracked = frozenset(last.in_flight)
+        self._full_read = last.full_read
+        self._value = value = parse_time(last.replication_key_value)
+        self._recorded_start = recorded = parse_time(last.start_date)
+        self.is_in_future = value is not None and value > now
+        is_moved = recorded is not None and (
+            start_date is None or start_date < recorded
+        )
         if value is not None and start_date is not None and start_date != recorded:
-            moved_on = start_date > value - LATE_VISIBILITY
-        if value is None or bookmark.is_in_future or moved_back or moved_on:
-            bookmark.recorded_start = bookmark.floor = start_date
-            return bookmark
-        bookmark.value, bookmark.recorded_start = value, recorded
-        bookmark._lower_floor(value)
-        bookmark._full_read = last.full_read
-        if last.full_read is not None:
-            read_at = parse_time(last.full_read.at)
-            bookmark.may_stop_early = True
-            if read_at is None or not read_at <= now < read_at + FULL_READ_INTERVAL:
-                bookmark.require_full_read()
-        return bookmark
+            is_moved |= start_date > value - LATE_VISIBILITY
+        if value is None or self.is_in_future or is_moved:
+            self._value = self._full_read = None
+            self._recorded_start = start_date
+        self.floor = self._floor(self._value)
+        self.expired: list[int] = []
+        self.is_held = False
+        self._in_flight: dict[int, datetime] = {}
+        self._rows = 0
+        self._has_received = False
+        self._newest: datetime | None = None
+        self._earliest: datetime | None = None
+        self._is_newest_first = True
+        self.may_stop_early = self._full_read is not None
+        read_at = self._full_read and parse_time(self._full_read.at)
+        if read_at and not read_at <= now < read_at + FULL_READ_INTERVAL:
+            self.require_full_read()
 
     def require_full_read(self) -> None:
         """Read the list to its end, and emit all since the last time it was.
@@ -111,7 +97,7 @@ class Bookmark:
         What was passed so far is newer than either floor.
         """
         if self.may_stop_early and self._full_read is not None:
-            self._lower_floor(parse_time(self._full_read.bookmark))
+            self.floor = self._floor(parse_time(self._full_read.bookmark))
         self.may_stop_early = False
 
     def observe_page(self, rows: Iterable[UploadRow]) -> bool:
@@ -136,9 +122,9 @@ class Bookmark:
         self._earliest = oldest
         if not self._is_newest_first:
             self.require_full_read()
-        if not self.may_stop_early or self.value is None or oldest is None:
+        if not self.may_stop_early or self._value is None or oldest is None:
             return False
-        return oldest < self.value - STOP_MARGIN
+        return oldest < self._value - STOP_MARGIN
 
     def includes(self, row: UploadRow) -> bool:
         """Return whether an upload is emitted for its creation time."""
@@ -151,33 +137,34 @@ class Bookmark:
         created = row.create_time
         if row.status in FINAL_STATUSES or created is None or row.id is None:
             return
-        if self.now - created < timedelta(days=self.in_flight_days):
+        if self._now - created < timedelta(days=self._in_flight_days):
             self._in_flight[row.id] = created
-        elif row.id in self._tracked or self.value is None or created > self.value:
+        elif self._value is None or created > self._value or row.id in self._tracked:
             self.expired.append(row.id)
 
-    def partition(self, last: Partition, *, is_complete: bool) -> Partition:
+    def partition(self, *, is_complete: bool) -> Partition:
         """Return the state of the counter after this sync.
 
+        It stays as it was if nothing was received.
+
         Args:
-            last: The state after the last sync, kept where nothing was received.
             is_complete: Whether the list was read to its end.
         """
-        newest = self._newest or self.value
+        newest = self._newest or self._value
         if newest is None or not (self._rows or self._has_received):
-            return last
-        value = min(max(newest, self.value or newest), self.now)
+            return self._last
+        value = min(max(newest, self._value or newest), self._now)
         self.is_held = len(self._in_flight) > MAX_IN_FLIGHT
         if self.is_held:
             value = min(value, *self._in_flight.values())
         full_read = self._full_read
         if is_complete:
-            full_read = FullRead(format_time(self.now), format_time(value))
-            if self._rows < LONG_LIST_ROWS or not self._is_newest_first:
-                full_read = None
-        start = self.recorded_start
+            is_long = self._rows >= LONG_LIST_ROWS
+            full_read = FullRead(format_time(self._now), format_time(value))
+            full_read = full_read if is_long and self._is_newest_first else None
+        start = self._recorded_start
         return Partition(
-            context=last.context,
+            context=self._last.context,
             replication_key="create_time",
             replication_key_value=format_time(value),
             start_date=format_time(start) if start else None,
@@ -188,24 +175,19 @@ class Bookmark:
     def lines(self) -> Iterator[str]:
         """Yield what users should know about the counter."""
         if self.is_in_future:
-            yield (
-                "the bookmark lies in the future, so the counter was read from its "
-                "start"
-            )
+            yield IN_FUTURE
         if self.expired:
-            many = len(self.expired) > 1
+            number = len(self.expired)
             yield (
-                f"{len(self.expired)} {'uploads are' if many else 'upload is'} still "
-                f"in flight after {self.in_flight_days} days and no longer tracked: "
+                f"{counted(number, 'upload')} {'is' if number == 1 else 'are'} still "
+                f"in flight after {self._in_flight_days} days and no longer tracked: "
                 f"{listed(self.expired)}"
             )
         if self.is_held:
-            yield (
-                f"{len(self._in_flight)} uploads are in flight, more than the state "
-                "holds: the bookmark stays at the oldest of them"
-            )
+            yield HELD.format(len(self._in_flight))
 
-    def _lower_floor(self, value: datetime | None) -> None:
-        if value is not None:
-            floor = value - LATE_VISIBILITY
-            self.floor = max(floor, self.start_date or floor)
+    def _floor(self, value: datetime | None) -> datetime | None:
+        if value is None:
+            return self._start_date
+        floor = value - LATE_VISIBILITY
+        return max(floor, self._start_date or floor)

@@ -20,6 +20,7 @@ if t.TYPE_CHECKING:
     import msgspec
 
     from tap_metrika_calls.api.client import MetrikaClient, Page
+    from tap_metrika_calls.sync.records import Row
 
 MAX_FUTILE_PAGES = 4  # in a row
 UNREADABLE = (
@@ -29,13 +30,7 @@ UNREADABLE = (
 MAX_PAGES_AHEAD = 3  # so that two requests at most are beyond the end
 
 
-class Row(t.Protocol):
-    """An object of a list; one without a valid ID has none."""
-
-    id: int | None
-
-
-_Row = t.TypeVar("_Row", bound=Row)
+_Row = t.TypeVar("_Row", bound="Row")
 
 
 class ListReader(t.Generic[_Row]):

@@ -6,14 +6,7 @@ import typing as t
 from dataclasses import dataclass
 from functools import partial
 
-from tap_metrika_calls.api import limits
-from tap_metrika_calls.api.errors import (
-    FatalError,
-    MetrikaError,
-    OutageError,
-    RejectedError,
-    UnknownUploadError,
-)
+from tap_metrika_calls.api import errors, limits
 from tap_metrika_calls.api.prefetch import prefetch
 from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.sync.bookmark import Bookmark
@@ -35,6 +28,10 @@ if t.TYPE_CHECKING:
 MAX_IDS_BY_ID = 10  # with `lookup: auto`; more are looked up in the list
 MAX_PENDING_BY_ID = 100  # in flight, and not in the part of the list that was read
 MAX_OUTAGES = 3  # in a row
+INVALID_IDS = (
+    "{} without a valid ID cannot be loaded; the bookmark stays. Tell the support of "
+    "Yandex Metrica"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,8 @@ class ReadOptions:
     """How counters are read, the same for all of a stream.
 
     Attributes:
+        client: The API.
+        decoder: Makes rows of what the API sent.
         kind: Where the API serves the uploads.
         lookup: How configured IDs are looked up: "auto", "by_id" or "list".
         start_date: Of whole counters, uploads created before it are not emitted.
@@ -49,6 +48,8 @@ class ReadOptions:
         is_incremental: Whether the state says where to begin.
     """
 
+    client: MetrikaClient
+    decoder: RecordDecoder
     kind: UploadKind
     lookup: str
     start_date: datetime | None
@@ -65,43 +66,25 @@ class CounterReader:
         unknown_ids: Configured IDs that the API says are unknown.
         lost_ids: IDs in flight that the API does not know any more.
         seen: How many uploads were received.
-        pages: How many pages of the list were received.
-        stopped_early: Whether the list was not read to its end.
     """
 
     def __init__(
-        self,
-        client: MetrikaClient,
-        decoder: RecordDecoder,
-        options: ReadOptions,
-        selection: CounterSelection,
-        last: Partition,
+        self, options: ReadOptions, selection: CounterSelection, last: Partition
     ) -> None:
-        """Send the first request.
-
-        Args:
-            client: The API.
-            decoder: Makes rows of what the API sent.
-            options: How to read.
-            selection: What to read.
-            last: What the last sync left in the state.
-        """
+        """Send the first request; `last` is what the last sync left in the state."""
         self.selection = selection
         self.bookmark: Bookmark | None = None
         self.unknown_ids: list[int] = []
         self.lost_ids: list[int] = []
         self.seen = 0
-        self._client = client
-        self._decoder = decoder
-        self._options = options
+        self._client, self._options = options.client, options
         uses_state = selection.is_whole and options.is_incremental
         self._last = last if uses_state else Partition(last.context)
         self._configured = frozenset(selection.uploading_ids)
-        self._tracked = self._configured.union(self._last.in_flight)
-        self._pending = dict.fromkeys(selection.uploading_ids)
-        self._pending |= dict.fromkeys(self._last.in_flight)
+        self._pending = dict.fromkeys((*selection.uploading_ids, *self._last.in_flight))
+        self._tracked = frozenset(self._pending)
         by_list = options.lookup == "list" or len(self._configured) > MAX_IDS_BY_ID
-        self._list: ListReader[t.Any] | None = None
+        self._list: ListReader[UploadRow] | None = None
         self._by_id: Iterator[tuple[int, Future[msgspec.Raw]]] = iter(())
         if selection.is_whole or (by_list and options.lookup != "by_id"):
             self._list = self._request_list()
@@ -118,19 +101,17 @@ class CounterReader:
         """Whether a list was not read to its end, because what follows is known."""
         return self._list is not None and not self._list.is_complete
 
-    def __iter__(self) -> Iterator[list[t.Any]]:
+    def __iter__(self) -> Iterator[list[UploadRow]]:
         """Yield the uploads to emit, page by page, each once.
 
         Raises:
             MetrikaError: If not all could be read; what was received has been yielded.
         """
-        invalid_ids = 0
         if self._list is not None:
             for page in self._list.read(self._is_enough):
                 self.seen += len(page)
                 yield self._selected(page)
                 del page  # before the next one is decoded
-            invalid_ids = self._list.invalid_ids if self.selection.is_whole else 0
             in_flight = self._pending.keys() - self._configured
             # More than that were not listed, though the list was read to its end.
             if len(in_flight) > MAX_PENDING_BY_ID or not self.seen:
@@ -138,34 +119,32 @@ class CounterReader:
                 self._pending = dict.fromkeys(self._pending.keys() & self._configured)
             self._by_id = self._request_by_id()
         yield from self._read_by_id()
-        if invalid_ids:
-            what = counted(invalid_ids, "upload")
-            msg = (
-                f"{what} without a valid ID cannot be loaded; the bookmark stays. Tell "
-                "the support of Yandex Metrica"
-            )
-            raise RejectedError(msg)
+        if self._list and self._list.invalid_ids and self.selection.is_whole:
+            msg = INVALID_IDS.format(counted(self._list.invalid_ids, "upload"))
+            raise errors.RejectedError(msg)
 
     def partition(self) -> Partition:
         """Return the state of the counter after all its uploads are emitted."""
         if self.bookmark is None:
             return self._last
-        return self.bookmark.partition(self._last, is_complete=not self.stopped_early)
+        return self.bookmark.partition(is_complete=not self.stopped_early)
 
     def cancel(self) -> None:
         """Drop the requests that are not sent yet."""
         if self._list is not None:
             self._list.cancel()
 
-    def _request_list(self) -> ListReader[t.Any]:
+    def _request_list(self) -> ListReader[UploadRow]:
         first_limit = None if self.selection.is_whole else limits.UPLOADS_PER_PAGE
         if self._last.full_read is not None:
             first_limit = limits.QUIET_PAGE_ROWS
-        request = self._client.uploads
+        request = partial(
+            self._client.uploads, self._options.kind, self.selection.counter_id
+        )
         return ListReader(
             self._client,
-            partial(request, self._options.kind, self.selection.counter_id),
-            self._decoder.decode,
+            request,
+            self._options.decoder.decode,
             limit=limits.UPLOADS_PER_PAGE,
             first_limit=first_limit,
         )
@@ -178,16 +157,19 @@ class CounterReader:
         """
         for row in page:
             self._pending.pop(row.id, None)  # type: ignore[arg-type]
-        if self.selection.is_whole:
-            bookmark = self._bookmark()
-            return bookmark.observe_page(page) and (
-                len(self._pending) <= MAX_PENDING_BY_ID
+        pending, options = len(self._pending), self._options
+        if not self.selection.is_whole:
+            return not pending or (options.lookup == "auto" and self.pages >= pending)
+        if self.bookmark is None:  # it needs the clock of the first response
+            self.bookmark = Bookmark(
+                self._last,
+                now=self._client.now,
+                start_date=options.start_date,
+                in_flight_days=options.in_flight_days,
             )
-        return not self._pending or (
-            self._options.lookup == "auto" and self.pages >= len(self._pending)
-        )
+        return self.bookmark.observe_page(page) and pending <= MAX_PENDING_BY_ID
 
-    def _selected(self, page: list[t.Any]) -> list[t.Any]:
+    def _selected(self, page: list[UploadRow]) -> list[UploadRow]:
         bookmark = self.bookmark
         if bookmark is None:
             return [row for row in page if row.id in self._configured]
@@ -196,45 +178,32 @@ class CounterReader:
             bookmark.track(row)
         return selected
 
-    def _bookmark(self) -> Bookmark:
-        """Return the bookmark, which needs the clock of the first response."""
-        if self.bookmark is None:
-            self.bookmark = Bookmark.resume(
-                self._last,
-                now=self._client.now,
-                start_date=self._options.start_date,
-                in_flight_days=self._options.in_flight_days,
-            )
-        return self.bookmark
-
     def _request_by_id(self) -> Iterator[tuple[int, Future[msgspec.Raw]]]:
         """Request the pending uploads, as they are taken; the first ones at once."""
-        kind, counter_id = self._options.kind, self.selection.counter_id
+        request = partial(
+            self._client.upload, self._options.kind, self.selection.counter_id
+        )
+        return prefetch(
+            list(self._pending),
+            lambda upload_id: (upload_id, self._client.submit(request, upload_id)),
+            2 * self._client.parallel,
+        )
 
-        def request(upload_id: int) -> tuple[int, Future[msgspec.Raw]]:
-            future = self._client.submit(
-                self._client.upload, kind, counter_id, upload_id
-            )
-            return upload_id, future
-
-        return prefetch(list(self._pending), request, 2 * self._client.parallel)
-
-    def _read_by_id(self) -> Iterator[list[t.Any]]:
-        failure: MetrikaError | None = None
+    def _read_by_id(self) -> Iterator[list[UploadRow]]:
+        failure: errors.MetrikaError | None = None
         outages = 0
         for upload_id, future in self._by_id:
             try:
                 yield [self._row(upload_id, self._client.wait(future))]
                 outages = 0
-            except UnknownUploadError:
+            except errors.UnknownUploadError:
                 outages = 0
                 is_configured = upload_id in self._configured
                 ids = self.unknown_ids if is_configured else self.lost_ids
                 ids.append(upload_id)
-            except FatalError as error:
-                # What is under way was paid for with the quota.
-                failure = error
-            except OutageError as error:
+            except errors.FatalError as error:
+                failure = error  # what is under way was paid for with the quota
+            except errors.OutageError as error:
                 failure = failure or error
                 outages += 1
                 if outages == MAX_OUTAGES:
@@ -242,12 +211,12 @@ class CounterReader:
         if failure is not None:
             raise failure
 
-    def _row(self, upload_id: int, raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
-        row = self._decoder.decode(raw)
+    def _row(self, upload_id: int, raw: msgspec.Raw) -> UploadRow:
+        row: UploadRow = self._options.decoder.decode(raw)
         row.id = upload_id if row.id is None else row.id
         if row.id != upload_id:
             msg = f"the response about upload {upload_id} is about another one"
-            raise OutageError(msg)
+            raise errors.OutageError(msg)
         self.seen += 1
         if self.bookmark is not None:
             self.bookmark.track(row)

@@ -20,6 +20,8 @@ from tap_metrika_calls.timestamps import parse_time, to_utc
 if t.TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tap_metrika_calls.output.lines import GroupedLines
+
 INT64 = range(-(2**63), 2**63)
 UNDOCUMENTED = "Undocumented fields were dropped: {}"
 MISFIT = "Values of an unexpected type were replaced with null: {}"
@@ -39,13 +41,6 @@ class UploadRow(Row, t.Protocol):
 
     status: str | None
     type: str | None
-
-
-class Warnings(t.Protocol):
-    """Takes what is reported once per sync."""
-
-    def add(self, template: str, name: object) -> None:
-        """Add a name to a line."""
 
 
 _Int64 = t.Annotated[int, msgspec.Meta(ge=INT64.start, le=INT64.stop - 1)]
@@ -83,7 +78,7 @@ class RecordDecoder:
         types: The type of each column.
     """
 
-    def __init__(self, columns: Columns, warnings: Warnings) -> None:
+    def __init__(self, columns: Columns, warnings: GroupedLines) -> None:
         """Make decoders of the columns.
 
         Args:

@@ -16,6 +16,7 @@ from tap_metrika_calls.sync.paging import ListReader, SeenIds
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from tap_metrika_calls.api.client import MetrikaClient
 
@@ -27,6 +28,7 @@ HUGE = 2**62
 @dataclass
 class Row:
     id: int | None
+    create_time: datetime | None = None
 
 
 class List:

@@ -233,7 +233,6 @@ def test_a_message_that_cannot_be_encoded_leaves_nothing_behind(
         writer.write_record("calls", {"a": "x" * size, "b": SURROGATE}, None)
     with pytest.raises(UnicodeEncodeError):
         writer.write({"type": "STATE", "value": {SURROGATE: 1}})
-    assert not writer.is_state_last
     writer.write_record("calls", {"id": 2}, None)
     writer.flush()
     written = messages(captured.getvalue())
@@ -282,6 +281,7 @@ class States:
             return self.value
 
         self.states = StateWriter(self.writer, state)
+        self.states.is_changed = True
 
     @property
     def written(self) -> list[JSON]:
@@ -290,23 +290,13 @@ class States:
         return [message["value"] for message in found if message["type"] == "STATE"]
 
 
-def test_an_equal_state_is_written_once(captured: io.BytesIO, clock: Clock) -> None:
-    states = States(captured, clock)
-    states.states.write_state()
-    states.states.write_state()
-    assert states.written == [{"a": 0}]
-    states.value = {"a": 1}
-    states.states.write_state()
-    assert states.written == [{"a": 0}, {"a": 1}]
-
-
-def test_an_equal_state_is_written_again_after_a_record(
+def test_the_last_state_is_written_also_if_it_is_the_same(
     captured: io.BytesIO, clock: Clock
 ) -> None:
     states = States(captured, clock)
     states.states.write_state()
     states.writer.write_record("calls", RECORD, None)
-    states.states.write_state()
+    states.states.write_now()
     assert states.written == [{"a": 0}, {"a": 0}]
     assert messages(captured.getvalue())[-1]["type"] == "STATE"
 
@@ -316,11 +306,22 @@ def test_states_are_at_least_a_second_apart(captured: io.BytesIO, clock: Clock) 
     numbers = []
     for number in range(30):
         states.value = {"a": number}
+        states.states.is_changed = True
         states.states.write_if_due()
         if states.written[-1] == states.value:
             numbers.append(number)
         clock.now += 0.25
     assert numbers == list(range(0, 30, 4))
+
+
+def test_a_state_that_did_not_change_is_not_written(
+    captured: io.BytesIO, clock: Clock
+) -> None:
+    states = States(captured, clock)
+    for _ in range(3):
+        states.states.write_if_due()
+        clock.now += 10
+    assert len(states.written) == 1
 
 
 def test_large_states_take_a_twentieth_of_the_time(
@@ -330,11 +331,12 @@ def test_large_states_take_a_twentieth_of_the_time(
     states.states.write_if_due()
     clock.now += 9.9
     states.value = {"a": 1}
+    states.states.is_changed = True
     states.states.write_if_due()
     assert len(states.written) == 1
     clock.now += 0.1
     states.states.write_if_due()
     assert len(states.written) == 2
     states.value = {"a": 2}
-    states.states.write_state()
+    states.states.write_now()
     assert len(states.written) == 3, "the last one is written in any case"
