@@ -30,9 +30,8 @@ if t.TYPE_CHECKING:
 
 PACKAGED = files("tap_metrika_calls") / "schemas"  # in the wheel
 SCHEMAS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[1] / "schemas"
-STALE_CATALOG = (
-    "Stream '%s': the catalog lacks %s, which is not loaded. Run discovery again."
-)
+STALE_CATALOG = "The catalog lacks %s, which is not loaded. Run discovery again."
+MAP_FAILED = "A stream map failed on {} with {} ({}). Check the setting stream_maps."
 
 
 class MetrikaStream(Stream):
@@ -40,9 +39,10 @@ class MetrikaStream(Stream):
 
     schema = StreamSchema(SchemaDirectory(SCHEMAS))
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+    replication_key: str | None = None
+    emit_activate_version_messages = False  # the tap sends them, if nothing failed
 
     name: str
-    replication_key: str | None = None
     constants: t.ClassVar[tuple[str, ...]] = ()
     reports_others = True
 
@@ -63,7 +63,7 @@ class MetrikaStream(Stream):
         types = declared_types(self.name, self.schema, declared, keys)
         missing = types.keys() - declared["properties"].keys()
         if missing:
-            self.logger.warning(STALE_CATALOG, self.name, listed(sorted(missing)))
+            self.logger.warning(STALE_CATALOG, listed(sorted(missing)))
         selected = {name for name in types if self.mask["properties", name]} - missing
         dropped = tuple(types.keys() - selected - set(keys))
         columns = Columns(types, dropped, self.constants, self.reports_others)
@@ -81,24 +81,13 @@ class MetrikaStream(Stream):
         wanted = self.config["emit_activate_version_messages"]
         return self._tap_started_at // 1000 if is_full and wanted else None
 
-    @property
-    @override
-    def emit_activate_version_messages(self) -> bool:
-        """False: the tap sends them after all streams, if nothing failed."""
-        return False
+    def read(self) -> Iterator[Record]:
+        """Read all records.
 
-    @override
-    def generate_child_contexts(self, *_: object, **__: object) -> tuple[()]:
-        """Return nothing: there are no child streams."""
-        return ()
-
-    @override
-    def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Return None: the bookmarks know how far they may go."""
-
-    @override
-    def _increment_stream_state(self, *_: object, **__: object) -> None:
-        """Do nothing: a bookmark moves only when its counter is read whole."""
+        Raises:
+            FatalError: If nothing more can be read.
+        """
+        raise NotImplementedError
 
     @override
     def get_records(self, context: Context | None) -> Iterator[Record]:
@@ -116,13 +105,14 @@ class MetrikaStream(Stream):
         except termination.Terminated:
             return
 
-    def read(self) -> Iterator[Record]:
-        """Read all records.
+    @override
+    def generate_child_contexts(self, *_: object, **__: object) -> tuple[()]:
+        """Return nothing: there are no child streams."""
+        return ()
 
-        Raises:
-            FatalError: If nothing more can be read.
-        """
-        raise NotImplementedError
+    @override
+    def _increment_stream_state(self, *_: object, **__: object) -> None:
+        """Do nothing: a bookmark moves only when its counter is read whole."""
 
     @override
     def _write_record_message(self, record: Record) -> None:
@@ -135,15 +125,11 @@ class MetrikaStream(Stream):
                     self.run.writer.write_record(alias, mapped, self.version)
             except OSError:
                 raise
-            except Exception as error:  # noqa: BLE001 - an expression may raise anything
-                self._map_failure = self._describe_map_failure(error, record)
-
-    def _describe_map_failure(self, error: Exception, record: Record) -> FatalError:
-        """Return what failed where; only the SDK's own words hold no data."""
-        key = ", ".join(f"{name} {record.get(name)}" for name in self.primary_keys)
-        text = f": {error}" if isinstance(error, MapExpressionError) else ""
-        self.logger.debug("Traceback:", exc_info=error)
-        return FatalError(
-            f"A stream map failed on {self.name} with {key} "
-            f"({type(error).__name__}{text}). Check the setting stream_maps."
-        )
+            except Exception as error:  # an expression may raise anything
+                self.logger.debug("Traceback:", exc_info=error)
+                keys = ", ".join(f"{k} {record.get(k)}" for k in self.primary_keys)
+                text = type(error).__name__
+                if isinstance(error, MapExpressionError):  # only its words hold no data
+                    text += f": {error}"
+                msg = MAP_FAILED.format(self.name, keys, text)
+                self._map_failure = FatalError(msg)

@@ -6,19 +6,22 @@ import typing as t
 
 from typing_extensions import override
 
-from tap_metrika_calls.api.endpoints import CALLS, CHATS, CONVERSIONS
+from tap_metrika_calls.api.endpoints import CALLS, CHATS, CONVERSIONS, UploadKind
+from tap_metrika_calls.api.limits import LAST_PAGE_ROWS, UPLOADS_PER_PAGE
+from tap_metrika_calls.api.prefetch import prefetch
 from tap_metrika_calls.base_stream import MetrikaStream
 from tap_metrika_calls.sync.bookmark import STATUSES
 from tap_metrika_calls.sync.selection import CounterSelection
 from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.tap_base import Tap
 
-    from tap_metrika_calls.api.endpoints import UploadKind
+    from tap_metrika_calls.api.client import Page
     from tap_metrika_calls.run import Run
     from tap_metrika_calls.sync.reader import CounterReader
 
@@ -37,11 +40,11 @@ class UploadsStream(MetrikaStream):
     replication_key = "create_time"
     constants = ("counter_id",)
     selected_by_default = False
+    # The state has a partition per counter, but the SDK is not to loop over them: it
+    # would search through the state of all of them for each record.
+    partitions = None
 
     kind: UploadKind
-    partitions = None
-    """The state has a partition per counter, but the SDK is not to loop over them: it
-    would search through the state of all of them for each record."""
 
     def __init__(self, tap: Tap, run: Run) -> None:
         super().__init__(tap, run)
@@ -58,14 +61,10 @@ class UploadsStream(MetrikaStream):
     @override
     def read(self) -> Iterator[Record]:
         # Discovery needs no API, and starts faster without its libraries.
-        from tap_metrika_calls.api.prefetch import prefetch  # noqa: PLC0415
-        from tap_metrika_calls.sync.reader import (  # noqa: PLC0415
-            CounterReader,
-            ReadOptions,
-        )
+        from tap_metrika_calls.sync import reader  # noqa: PLC0415
 
         client, states = self.run.client, self.run.states[self.name]
-        options = ReadOptions(
+        options = reader.ReadOptions(
             client,
             self.decoder,
             self.kind,
@@ -76,18 +75,39 @@ class UploadsStream(MetrikaStream):
         )
 
         def start(each: CounterSelection) -> CounterReader:
-            return CounterReader(options, each, states.get(each.counter_id))
+            return reader.CounterReader(options, each, states.get(each.counter_id))
 
-        for reader in prefetch(self._in_turn(), start, client.parallel):
-            counter_id = reader.selection.counter_id
+        for counter in prefetch(self._in_turn(), start, client.parallel):
+            counter_id = counter.selection.counter_id
             try:
                 with self.run.failures.kept_apart(self.name, counter_id):
-                    yield from self._records(reader)
-                    self._commit(reader)
+                    yield from self._records(counter)
+                    self._commit(counter)
             finally:
-                reader.cancel()
-                unknown, lost = reader.unknown_ids, reader.lost_ids
+                counter.cancel()
+                unknown, lost = counter.unknown_ids, counter.lost_ids
                 self.run.failures.add_uploads(counter_id, unknown, lost)
+
+    def check(self, tell: Callable[[str], object]) -> int:
+        """Tell for each counter how many uploads can be read, by one request each.
+
+        Returns:
+            The number of counters.
+        """
+        client = self.run.client
+        ids = [each.counter_id for each in self.select_counters()]
+
+        def request(counter_id: int) -> Future[Page]:
+            rows = UPLOADS_PER_PAGE
+            return client.submit(client.uploads, self.kind, counter_id, 0, rows)
+
+        pages = prefetch(ids, request, client.parallel)
+        for counter_id, page in zip(ids, pages, strict=True):
+            with self.run.failures.kept_apart(self.name, counter_id):
+                count = len(client.wait(page).rows)
+                more = " or more" if count >= LAST_PAGE_ROWS else ""
+                tell(f"Counter {counter_id}: {count}{more} of {self.name} can be read.")
+        return len(ids)
 
     def _in_turn(self) -> list[CounterSelection]:
         """Return the counters, beginning with the first that the last sync did not try.
@@ -103,14 +123,14 @@ class UploadsStream(MetrikaStream):
         self.postponed = selected[:first]
         return selected[first:]
 
-    def _records(self, reader: CounterReader) -> Iterator[Record]:
+    def _records(self, counter: CounterReader) -> Iterator[Record]:
         decoder, warnings = self.decoder, self.run.failures.warnings
-        counter_id: int | str = reader.selection.counter_id
+        counter_id: int | str = counter.selection.counter_id
         if decoder.types["counter_id"] == "text":
             counter_id = str(counter_id)
         constants = {"counter_id": counter_id}
         expected = (self.kind.type, None)
-        for page in reader:
+        for page in counter:
             for row in page:
                 if row.status not in STATUSES and row.status is not None:
                     warnings.add(UNKNOWN_STATUS, row.status)
@@ -119,14 +139,14 @@ class UploadsStream(MetrikaStream):
                 yield decoder.record(row, constants)
             del page  # before the next one is decoded
 
-    def _commit(self, reader: CounterReader) -> None:
+    def _commit(self, counter: CounterReader) -> None:
         """Move the bookmark of a whole counter, and let the target know."""
-        self.run.count(reader)
-        if reader.bookmark is None or self.replication_method != "INCREMENTAL":
+        self.run.count(counter)
+        if counter.bookmark is None or self.replication_method != "INCREMENTAL":
             return
-        self.run.states[self.name].commit(reader.partition())
-        for line in reader.bookmark.lines():
-            self.logger.warning("Counter %d: %s", reader.selection.counter_id, line)
+        self.run.states[self.name].commit(counter.partition())
+        for line in counter.bookmark.lines():
+            self.logger.warning("Counter %d: %s", counter.selection.counter_id, line)
         # A batch is announced only when it is full, and the state must not precede it.
         self.run.state_writer.is_changed |= not self.is_batched
         self.run.state_writer.write_if_due()
@@ -141,13 +161,12 @@ class CallsUploadingsStream(UploadsStream):
 
     @override
     def select_counters(self) -> list[CounterSelection]:
-        selected = []
         for each in self.run.selected:
-            if each.is_whole or each.uploading_ids:
-                selected.append(each)
-            else:
+            if not (each.is_whole or each.uploading_ids):
                 self.logger.warning(NO_IDS, each.counter_id)
-        return selected
+        return [
+            each for each in self.run.selected if each.is_whole or each.uploading_ids
+        ]
 
 
 class ConversionsUploadingsStream(UploadsStream):

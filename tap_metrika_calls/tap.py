@@ -15,8 +15,10 @@ from singer_sdk.singerlib import ActivateVersionMessage
 from typing_extensions import override
 
 from tap_metrika_calls import settings, termination
+from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.catalog import invalid, normalize_catalog
 from tap_metrika_calls.cli import CommandLineTap
+from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS, UploadsStream
@@ -87,17 +89,6 @@ class TapMetrikaCalls(CommandLineTap):
 
     @property
     @override
-    def streams(self) -> dict[str, Stream]:
-        """The streams, beginning with the one where the last sync stopped."""
-        streams = super().streams
-        names = list(streams)
-        states = self.run.states.items()
-        stopped_at = [name for name, state in states if state.resume_from is not None]
-        first = names.index(stopped_at[0]) if stopped_at else 0
-        return {name: streams[name] for name in names[first:] + names[:first]}
-
-    @property
-    @override
     def catalog(self) -> Catalog:
         """The catalog for stream maps, which may name deselected streams too."""
         catalog: Catalog = deepcopy(super().catalog)
@@ -139,14 +130,15 @@ class TapMetrikaCalls(CommandLineTap):
 
     @override
     def sync(self) -> None:
-        selected = [stream for stream in self.metrika_streams if stream.selected]
+        selected = self._selected_streams()
         if not selected:
             self.logger.warning("No stream is selected: nothing is read.")
         run, failures = self.run, self.run.failures
         uploads = [each for each in selected if isinstance(each, UploadsStream)]
         failures.names_streams = len(uploads) > 1
         try:
-            self.sync_all()
+            for stream in selected:
+                stream.sync()
             for stream in uploads:
                 if stream.postponed:
                     stream.sync()
@@ -160,10 +152,29 @@ class TapMetrikaCalls(CommandLineTap):
 
     @override
     def check(self) -> None:
-        from tap_metrika_calls.check import check_counters  # noqa: PLC0415
+        run, checked = self.run, 0
+        try:
+            for stream in self._selected_streams():
+                if isinstance(stream, UploadsStream):
+                    checked += stream.check(click.echo)
+            if not checked:
+                count = counted(len(run.counters), "counter")
+                click.echo(f"The token works: it has access to {count}.")
+        except FatalError as error:
+            run.failures.add(error)
+        finally:
+            run.client.close()
+        run.failures.finish({}, self.logger)
+        run.failures.raise_if_failed()
 
-        uploads = [s for s in self.metrika_streams if isinstance(s, UploadsStream)]
-        check_counters(self.run, [s for s in uploads if s.selected], click.echo)
+    def _selected_streams(self) -> list[MetrikaStream]:
+        """Return the streams, beginning with the one where the last sync stopped."""
+        selected = [stream for stream in self.metrika_streams if stream.selected]
+        for index, stream in enumerate(selected):
+            state = self.run.states.get(stream.name)
+            if state is not None and state.resume_from is not None:
+                return selected[index:] + selected[:index]
+        return selected
 
     @classmethod
     def _complete_config(
