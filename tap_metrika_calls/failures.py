@@ -123,7 +123,9 @@ class Failures:
         is_outage = isinstance(error, errors.OutageError)
         self._outages = self._outages + 1 if is_outage else 0
         where = f" of {stream}" if self.names_streams else ""
-        template = f"Counter {{}}{where}: {error}".rstrip(".") + "."
+        unknown = isinstance(error, errors.UnknownUploadError)
+        advice = ", check its number" if unknown else ""
+        template = f"Counter {{}}{where}: {error}".rstrip(".") + f"{advice}."
         if is_outage:
             template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
         if isinstance(error, errors.UnavailableError) and self._skips_unavailable:

@@ -172,11 +172,7 @@ class MetrikaClient:
         target = f"counter {counter_id}, uploads from offset {offset}"
         params = {**kind.params, "offset": offset}
         request = _Request("list", path, target, params, limit)
-        try:
-            body = self._get(request, responses.UPLOADS)
-        except errors.UnknownUploadError as error:
-            msg = f"inaccessible: {error}, check its number"
-            raise errors.UnavailableError(msg) from None
+        body = self._get(request, responses.UPLOADS)
         return Page(body.uploadings or [], request.limit, request.limit < limit)
 
     def counters(self, offset: int, limit: int) -> Page:

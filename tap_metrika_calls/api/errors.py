@@ -37,8 +37,8 @@ class UnavailableError(MetrikaError):
     """The API says that a counter is inaccessible or unknown."""
 
 
-class UnknownUploadError(MetrikaError):
-    """The API says that an upload is unknown."""
+class UnknownUploadError(UnavailableError):
+    """The API says that an upload, or all of its counter, is unknown."""
 
 
 class RejectedError(MetrikaError):

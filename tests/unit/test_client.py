@@ -217,7 +217,7 @@ def test_an_unknown_counter_is_no_unknown_upload(
     mocker: requests_mock.Mocker, client: MetrikaClient
 ) -> None:
     mocker.get(requests_mock.ANY, status_code=404, json=error_body("not_found"))
-    with pytest.raises(errors.UnavailableError, match="check its number"):
+    with pytest.raises(errors.UnavailableError, match="unknown"):
         client.uploads(CALLS, 7, 0, 10)
 
 
