@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 pytestmark = [pytest.mark.clickhouse, pytest.mark.timeout(600)]
 
 # What tells when the page was built, and how long after the uploads.
-TIMES = re.compile(r"<title>|.*<dt>(Built|Отчёт построен)</dt>|<p>(Of|Из) \d+ ")
+TIMES = re.compile(r"<title>|.*<dt>(Built|Отчёт построен)</dt>|<p>(Of|Загрузок:) \d")
 LATER = "2026-01-02 12:00:00"
 EARLIER = "2026-01-02 11:00:00"
 
