@@ -9,10 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --frozen
 DBT := $(TOOLS)/transform/bin
 
-.PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-long coverage lint workflows bench generate mutation audit clean
+.PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-clickhouse test-long coverage lint workflows bench generate mutation audit clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Targets are relative: make splits a path with spaces in two.
 $(TOOLS)/bin/uv:
@@ -76,6 +76,9 @@ $(TOOLS)/meltano/.ready: $(TOOLS)/bin/uv
 
 test-airflow: setup $(TOOLS)/airflow/.ready $(TOOLS)/meltano/.ready ## Try the DAGs with Airflow, Meltano and Postgres; as root, with network namespaces
 	@$(RUN) python -m scripts.try_airflow
+
+test-clickhouse: setup ## Try the dbt package and the page on ClickHouse's engine
+	$(RUN) pytest -m clickhouse tests/transform
 
 test-long: setup ## Run the tests with many more random cases
 	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --timeout 3000

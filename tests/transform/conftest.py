@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 ZONE = {"metrika_calls_time_zone": "Europe/Moscow"}
 MAIN = {**ZONE, "metrika_calls_schema": "main"}
+SQL = re.compile(r"```sql\n(.*?);\n```", re.DOTALL)
 Plan: t.TypeAlias = dict[str, list[t.Any]]
 
 
@@ -73,6 +76,11 @@ class Warehouse:
         return self.results[step]
 
 
+def recipes() -> list[str]:
+    """The queries of the README."""
+    return SQL.findall((ROOT / "README.md").read_text("utf-8"))
+
+
 def two_builds(engine: str, world: World) -> Plan:
     """A plan that loads a world and builds it twice."""
     # Where nothing changes, dbt does not parse its project anew.
@@ -92,6 +100,7 @@ def two_builds(engine: str, world: World) -> Plan:
         "uploads": [*ask, "select * from metrika_calls__uploads"],
         "daily": [*ask, "select * from metrika_calls__daily"],
         "counters": [*ask, "select * from metrika_calls__counters"],
+        **{recipe: [*ask, recipe] for recipe in recipes()},
         "moved": ["execute", engine, moved],
         "second build": ["dbt", "build", *models, "--vars", variables],
         "history": [*ask, "select * from metrika_calls__history"],
@@ -173,6 +182,107 @@ def postgres(
         yield Warehouse(world, carried_out(dbt_python, folder, plan))
         server.stdin.close()
     shutil.rmtree(data, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def clickhouse_front(python: Path, folder: Path) -> Iterator[dict[str, str]]:
+    """Run ClickHouse's engine, see `clickhouse_front.py`; variables that name it."""
+    with subprocess.Popen(
+        [python, HERE / "clickhouse_front.py", folder],
+        # It is not in UTC.
+        env={**os.environ, "TZ": "Asia/Vladivostok"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as front:
+        assert front.stdin
+        assert front.stdout
+        port = front.stdout.readline().strip()
+        yield {"CLICKHOUSE_HOST": "127.0.0.1", "CLICKHOUSE_PORT": port}
+        front.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_python() -> Path:
+    """The Python of an environment with dbt-clickhouse and ClickHouse's engine."""
+    files = (
+        ROOT / "transform" / "requirements.txt",
+        HERE / "requirements-clickhouse.txt",
+    )
+    lines = [line.strip() for file in files for line in file.read_text().splitlines()]
+    return install([x for x in lines if x and x[0] not in "#-"]) / "python"
+
+
+@pytest.fixture(scope="session")
+def clickhouse(
+    clickhouse_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Builds]:
+    """Build the same on ClickHouse's engine, which is not in UTC, and on DuckDB."""
+    folder = tmp_path_factory.mktemp("clickhouse")
+    moved = (
+        "alter table calls_uploadings update status = 'PROCESSED'"
+        " where counter_id = 7 and id in (1, 2) settings mutations_sync = 1"
+    )
+    with clickhouse_front(clickhouse_python, folder / "data") as front:
+        variables = {"METRIKA_CALLS_TARGET": "clickhouse", **front}
+        world = World()
+        plan: Plan = {
+            "server": ["environment", variables],
+            "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
+            **two_builds("clickhouse", world),
+            "moved": ["execute", "clickhouse", moved],
+            "report": ["report", None, "page.html", json.dumps(ZONE)],
+            **odd_database(world),
+        }
+        results = carried_out(clickhouse_python, folder, plan)
+        file = {"METRIKA_CALLS_TARGET": "duckdb", "TARGET_DUCKDB_PATH": "same.duckdb"}
+        same: Plan = {
+            "file": ["environment", file],
+            **two_builds("duckdb", world),
+            "report": ["report", "same.duckdb", "same.html", json.dumps(ZONE)],
+        }
+        carried_out(clickhouse_python, folder, same)
+        yield Builds(folder, Warehouse(world, results), results)
+
+
+def odd_database(world: World) -> Plan:
+    """A plan for a table with text where numbers are expected, and old versions."""
+    columns = {
+        "id": "text",
+        "counter_id": "text",
+        "create_time": "timestamp",
+        "status": "text",
+        "line_quantity": "text",
+        "_sdc_extracted_at": "text",
+        "_sdc_deleted_at": "timestamp",
+    }
+    big = str(2**63 - 1)
+    at = world.ago(days=2)
+    old, new = (world.ago(hours=hours).replace(" ", "T") + "Z" for hours in (40, 30))
+    rows = [
+        [big, "7", at, "PROCESSED", "10", new, None],
+        [big, "7", at, "UPLOADED", "11", old, None],
+        ["2", "7", at, "PROCESSED", "9", "", None],
+        ["3", "7", at, "PROCESSED", "10", new, world.ago(hours=1)],
+    ]
+    query = (
+        "select upload_id, created_at, line_quantity, comment, extracted_at"
+        " from odd.metrika_calls__uploads order by upload_id"
+    )
+    load = ("load", "clickhouse")
+    return {
+        "freshness": ["dbt", "source", "freshness"],
+        "odd database": ["execute", "clickhouse", "create database odd"],
+        "odd loaded": [*load, "odd.calls_uploadings", columns, rows],
+        "odd": ["environment", {"METRIKA_CALLS_SCHEMA": "odd"}],
+        "odd report": ["report", None, "odd.html"],
+        "odd uploads": ["ask", "clickhouse", query],
+        "odd freshness": ["dbt", "source", "freshness"],
+        "empty database": ["execute", "clickhouse", "create database empty"],
+        "empty loaded": [*load, "empty.calls_uploadings", columns, []],
+        "empty": ["environment", {"METRIKA_CALLS_SCHEMA": "empty"}],
+        "empty report": ["report", None, "empty.html"],
+    }
 
 
 def odd_files(world: World) -> Plan:

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import typing as t
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -22,7 +23,16 @@ from transform.report.errors import ReportError
 
 JSON: t.TypeAlias = dict[str, t.Any]
 
-TYPES = {"duckdb": {"int": "hugeint"}, "postgres": {"int": "bigint"}}
+TYPES = {
+    "duckdb": {"int": "hugeint"},
+    "postgres": {"int": "bigint"},
+    # As target-clickhouse makes them.
+    "clickhouse": {
+        "int": "Nullable(Int64)",
+        "text": "Nullable(String)",
+        "timestamp": "Nullable(DateTime)",
+    },
+}
 PROJECT = warehouse.PROJECT
 
 
@@ -31,6 +41,13 @@ def connected(engine: str) -> t.Iterator[t.Any]:
     """Connect to the database that the environment names."""
     if engine == "duckdb":
         with duckdb.connect(os.environ["TARGET_DUCKDB_PATH"]) as connection:
+            yield connection.cursor()
+        return
+    if engine == "clickhouse":
+        from clickhouse_connect import dbapi  # noqa: PLC0415 - as below
+
+        host, port = os.environ["CLICKHOUSE_HOST"], int(os.environ["CLICKHOUSE_PORT"])
+        with dbapi.connect(host=host, port=port) as connection:
             yield connection.cursor()
         return
     import psycopg2  # noqa: PLC0415 - is installed with dbt's adapter alone
@@ -43,6 +60,9 @@ def connected(engine: str) -> t.Iterator[t.Any]:
 
 def load(engine: str, table: str, columns: JSON, rows: list[list[t.Any]]) -> None:
     """Make a table as a loader does."""
+    if engine == "clickhouse":
+        load_natively(table, columns, rows)
+        return
     kinds = {name: TYPES[engine].get(kind, kind) for name, kind in columns.items()}
     defined = ", ".join(f'"{name}" {kind}' for name, kind in kinds.items())
     mark = "?" if engine == "duckdb" else "%s"
@@ -51,6 +71,27 @@ def load(engine: str, table: str, columns: JSON, rows: list[list[t.Any]]) -> Non
         cursor.execute(f"create table {table} ({defined})")
         if rows:
             cursor.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608
+
+
+def load_natively(table: str, columns: JSON, rows: list[list[t.Any]]) -> None:
+    """Make a table and fill it by columns in binary form, as target-clickhouse does."""
+    types = TYPES["clickhouse"]
+    defined = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items())
+    values = [
+        [
+            datetime.fromisoformat(value).replace(tzinfo=UTC)
+            if value and kind == "timestamp"
+            else value
+            for value, kind in zip(row, columns.values(), strict=True)
+        ]
+        for row in rows
+    ]
+    with connected("clickhouse") as cursor:
+        cursor.execute(
+            f"create table {table} ({defined}) engine = MergeTree order by tuple()"
+        )
+        if values:
+            cursor.executemany(f"insert into {table} values", values)
 
 
 def execute(engine: str, statement: str) -> None:

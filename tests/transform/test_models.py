@@ -16,6 +16,7 @@ from tests.transform.cases import (
     SECOND_FLIGHT,
     SILENT,
 )
+from tests.transform.conftest import recipes
 
 if t.TYPE_CHECKING:
     from tests.transform.cases import JSON, Case
@@ -23,6 +24,11 @@ if t.TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(280)
 
+ENGINES = (
+    "duckdb",
+    "postgres",
+    pytest.param("clickhouse", marks=pytest.mark.clickhouse),
+)
 PASSED_ON = (
     "counter_id",
     "status",
@@ -38,17 +44,23 @@ PASSED_ON = (
 )
 
 
-@pytest.fixture(scope="session", params=["duckdb", "postgres"])
+@pytest.fixture(scope="session", params=ENGINES)
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     """What was built on each engine."""
-    if request.param == "duckdb":
-        return t.cast("Builds", request.getfixturevalue("builds")).main
-    return t.cast("Warehouse", request.getfixturevalue("postgres"))
+    if request.param == "postgres":
+        return t.cast("Warehouse", request.getfixturevalue("postgres"))
+    fixture = "builds" if request.param == "duckdb" else request.param
+    return t.cast("Builds", request.getfixturevalue(fixture)).main
 
 
 def key_of(case: Case) -> str:
     """The key that an upload has to have."""
     return f"{case.stream}-{case.fields['counter_id']}-{case.fields['id']}"
+
+
+def key(case: Case) -> tuple[int, int]:
+    """The counter and the ID of an upload."""
+    return case.fields["counter_id"], case.fields["id"]
 
 
 def test_uploads_are_as_loaded_and_judged(warehouse: Warehouse) -> None:
@@ -111,6 +123,23 @@ def test_silent_and_fallen_counters_are_found(warehouse: Warehouse) -> None:
         for case in world.everything
         if case.fields["counter_id"] == 7
     )
+
+
+def test_the_recipes_of_the_readme_find_what_they_look_for(
+    warehouse: Warehouse,
+) -> None:
+    unwell = [case for case in warehouse.world.everything if case.attention]
+    wanted = [
+        {key(case) for case in unwell},
+        {key(case) for case in unwell if case.attention != "stuck"},
+        {key(case) for case in unwell if case.attention == "stuck"},
+        {(counter, None) for counter in SILENT},
+    ]
+    found = [
+        {(row["counter_id"], row.get("upload_id")) for row in warehouse[recipe]}
+        for recipe in recipes()
+    ]
+    assert found == wanted
 
 
 def test_history_keeps_what_uploads_went_through(warehouse: Warehouse) -> None:

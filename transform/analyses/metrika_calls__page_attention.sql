@@ -16,7 +16,7 @@ select
     p.attention_reason,
     p.place,
     p.upload_type,
-    p.counter_id,
+    p.counter_id as counter_id,
     c.counter_name,
     p.upload_id,
     p.created_at,

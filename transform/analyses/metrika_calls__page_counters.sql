@@ -28,11 +28,11 @@ counters as (
 select
     p.place,
     p.counters,
-    k.counter_id,
+    k.counter_id as counter_id,
     c.counter_name,
     c.last_created_at,
     k.client_id_type,
-    k.uploads,
+    k.uploads as uploads,
     k.line_quantity,
     k.rejected_quantity,
     k.linked_rate

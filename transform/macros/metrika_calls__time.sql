@@ -37,7 +37,7 @@
 
 {% macro clickhouse__metrika_calls__utc(column, data_type) -%}
     {%- if 'string' in data_type -%}
-        parseDateTime64BestEffortOrNull({{ column }}, 6, 'UTC')
+        accurateCastOrNull({{ column }}, 'DateTime64(6, \'UTC\')')
     {%- else -%}
         toTimeZone(cast({{ column }} as Nullable(DateTime64(6))), 'UTC')
     {%- endif -%}

@@ -80,7 +80,7 @@ rates as (
 )
 
 select
-    r.counter_id,
+    r.counter_id as counter_id,
     n.counter_name,
     n.site,
     r.uploads,
