@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
-import stat
 import sys
 import time
 import typing as t
@@ -138,15 +138,10 @@ def write_completely(data: bytes | bytearray) -> None:
         sys.stdout.buffer.write(data)
         return
     sys.stdout.flush()
-    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    size = len(data) if is_file else select.PIPE_BUF
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     view = memoryview(data)
     while view:
-        if not poll.poll(POLL_MILLISECONDS):
-            continue
-        try:
-            view = view[os.write(descriptor, view[:size]) :]
-        except BlockingIOError:
-            continue
+        if poll.poll(POLL_MILLISECONDS):
+            with contextlib.suppress(BlockingIOError):
+                view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]

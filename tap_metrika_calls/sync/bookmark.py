@@ -82,7 +82,6 @@ class Bookmark:
         self.is_held = False
         self._in_flight: dict[int, datetime] = {}
         self._rows = 0
-        self._has_received = False
         self._newest: datetime | None = None
         self._earliest: datetime | None = None
         self._is_newest_first = True
@@ -96,7 +95,7 @@ class Bookmark:
 
         What was passed so far is newer than either floor.
         """
-        if self.may_stop_early and self._full_read is not None:
+        if self._full_read is not None:
             self.floor = self._floor(parse_time(self._full_read.bookmark))
         self.may_stop_early = False
 
@@ -133,7 +132,6 @@ class Bookmark:
 
     def track(self, row: UploadRow) -> None:
         """Note the status of an upload that is emitted."""
-        self._has_received = True
         created = row.create_time
         if row.status in FINAL_STATUSES or created is None or row.id is None:
             return
@@ -151,7 +149,7 @@ class Bookmark:
             is_complete: Whether the list was read to its end.
         """
         newest = self._newest or self._value
-        if newest is None or not (self._rows or self._has_received):
+        if newest is None or not self._rows:
             return self._last
         value = min(max(newest, self._value or newest), self._now)
         self.is_held = len(self._in_flight) > MAX_IN_FLIGHT

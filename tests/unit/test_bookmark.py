@@ -242,6 +242,12 @@ def test_an_upload_in_flight_does_not_hold_it_back(status: str | None) -> None:
     assert partition.in_flight == [1]
 
 
+def test_an_upload_without_a_time_hides_none_behind_it() -> None:
+    bookmark = resume()
+    observe(bookmark, Row(1, ago(2)), Row(2, None), Row(3, ago(1)))
+    assert value_of(bookmark) == ago(1)
+
+
 def test_it_never_moves_back() -> None:
     bookmark = resume(partition_of(day(20)))
     observe(bookmark, Row(1, day(20) - HOUR))
@@ -374,6 +380,9 @@ def test_more_in_flight_than_a_state_holds_holds_the_bookmark(
         "oldest of them"
     )
     assert all(includes(resume(partition), row.create_time) for row in rows)
+    bookmark = resume()
+    observe(bookmark, *(Row(n, ago(-n), "MATCHED") for n in range(1, 6)))
+    assert value_of(bookmark) == NOW, "it is never ahead of the clock"
 
 
 # Early stop.

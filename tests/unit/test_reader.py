@@ -198,6 +198,9 @@ def test_a_list_is_read_only_until_all_is_found() -> None:
     client = Client(*map(upload, range(1, 101)))
     assert ids_of(reader_of(client, 1, 2, 11, 12)) == [1, 2, 11, 12]
     assert client.requested == ["0+10", "9+10"]
+    short = Client(*map(upload, range(1, 9)))
+    assert ids_of(reader_of(short, 1, 2, 3, 8)) == [1, 2, 3, 8]
+    assert short.requested == ["0+10"], "whether it goes on is not asked ahead"
 
 
 @pytest.mark.parametrize("lookup", ["auto", "list"])
@@ -239,6 +242,15 @@ def test_a_failing_id_is_passed_over() -> None:
     with pytest.raises(OutageError, match="two"):
         drain(reader, ids)
     assert len(client.requested) == 5
+
+
+def test_two_failing_ids_in_a_row_are_passed_over_again_and_again() -> None:
+    client = Client(*map(upload, range(1, 10)))
+    client.failures = {n: OutageError(str(n)) for n in (1, 2, 4, 5, 7, 8)}
+    ids: list[int] = []
+    with pytest.raises(OutageError, match=r"^1$"):
+        drain(reader_of(client, *range(1, 10), lookup="by_id"), ids)
+    assert ids == [3, 6, 9]
 
 
 @pytest.mark.parametrize("between", [None, UnknownUploadError("unknown")])
