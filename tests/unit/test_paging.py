@@ -288,12 +288,14 @@ def test_a_failing_request_fails_the_reading_after_what_came_before() -> None:
 
 
 def test_rows_without_a_valid_id_are_counted_and_not_yielded() -> None:
-    listed = List([1, 0, 2, 0, 3, 4])
+    listed = List([0, 1, 0, 2, 3, 4])
     reader = listed.reader()
+    assert not reader.is_complete
     (first, second) = reader.read()
     assert [row.id for row in first] == [1, 2, 3, 4]
     assert second == []
     assert reader.invalid_ids == 2
+    assert reader.is_complete
 
 
 def test_a_row_without_a_valid_id_may_be_shared_by_two_pages() -> None:
