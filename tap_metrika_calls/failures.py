@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from tap_metrika_calls.api import errors
+from tap_metrika_calls.api import errors, limits
 from tap_metrika_calls.output.lines import GroupedLines, counted
 
 if t.TYPE_CHECKING:
@@ -19,7 +19,6 @@ SKIPPED = "Skipped, as on_unavailable says."
 UNKNOWN = "Counter {0}: unknown upload IDs: {{}}. {1}"
 REMOVE = "Remove them from uploading_ids or set on_unavailable to 'skip'."
 LOST = "Counter {0}: uploads in flight are no longer known: {{}}."
-MAX_OUTAGES = 3  # counters in a row
 
 
 class SyncFailedError(Exception):
@@ -132,6 +131,6 @@ class Failures:
             self.skipped.add(f"{template} {SKIPPED}", counter_id)
         else:
             self.failed.add(template, counter_id)
-        if self._outages == MAX_OUTAGES:
-            msg = f"Stopped: {MAX_OUTAGES} counters in a row could not be read."
+        if self._outages == limits.MAX_OUTAGES:
+            msg = f"Stopped: {limits.MAX_OUTAGES} counters in a row could not be read."
             self._stop(errors.FatalError(msg))

@@ -13,10 +13,9 @@ from tap_metrika_calls.failures import Failures
 from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.summary import summarize
 from tap_metrika_calls.output.writer import StateWriter, Writer
-from tap_metrika_calls.settings import select_counters
 from tap_metrika_calls.sync.paging import ListReader
 from tap_metrika_calls.sync.records import Columns, RecordDecoder
-from tap_metrika_calls.sync.selection import CounterSelection
+from tap_metrika_calls.sync.selection import CounterSelection, select_counters
 from tap_metrika_calls.sync.state import CounterStates, load_stream_state
 
 if t.TYPE_CHECKING:

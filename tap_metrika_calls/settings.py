@@ -14,7 +14,6 @@ from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as sdk
 
 from tap_metrika_calls.output.lines import printable
-from tap_metrika_calls.sync.selection import CounterSelection
 from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
@@ -40,24 +39,6 @@ TOKEN_FAULTS = (
     (r"^$", "nothing"),
 )
 _Validator = sdk.extend_validator_with_defaults(sdk.DEFAULT_JSONSCHEMA_VALIDATOR)
-
-
-def select_counters(config: Mapping[str, t.Any]) -> list[CounterSelection] | None:
-    """Return the configured counters, each once; None if every counter is read."""
-    entries: list[Mapping[str, t.Any]] = list(config.get("counters", ()))
-    if "counter_id" in config:
-        entries.insert(0, config)
-    elif "counters" not in config:
-        return None
-    whole: set[int] = set()
-    ids: dict[int, dict[int, None]] = {}
-    for entry in entries:
-        listed = ids.setdefault(entry["counter_id"], {})
-        if "uploading_ids" in entry and entry["uploading_ids"] is not None:
-            listed.update(dict.fromkeys(entry["uploading_ids"]))
-        else:
-            whole.add(entry["counter_id"])
-    return [CounterSelection(c, c in whole, tuple(ids[c])) for c in ids]
 
 
 def config_from_environment(schema: Schema) -> tuple[Config, list[str]]:

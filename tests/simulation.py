@@ -60,7 +60,7 @@ LIMITS = {
     "tap_metrika_calls.api.limits.COUNTERS_PER_PAGE": COUNTERS_PER_PAGE,
     "tap_metrika_calls.api.limits.MAX_BACKOFF": 0.001,
     "tap_metrika_calls.sync.bookmark.LONG_LIST_ROWS": LONG_LIST_ROWS,
-    "tap_metrika_calls.sync.reader.MAX_IDS_BY_ID": MAX_IDS_BY_ID,
+    "tap_metrika_calls.sync.selection.MAX_IDS_BY_ID": MAX_IDS_BY_ID,
     "tap_metrika_calls.sync.reader.MAX_PENDING_BY_ID": MAX_PENDING_BY_ID,
 }
 

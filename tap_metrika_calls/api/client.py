@@ -256,7 +256,9 @@ class MetrikaClient:
 
 def _pause(state: tenacity.RetryCallState) -> float:
     """Return the longer one of our own pause and the API's."""
-    backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=limits.MAX_BACKOFF)
+    backoff = tenacity.wait_exponential_jitter(
+        multiplier=limits.FIRST_BACKOFF, max=limits.MAX_BACKOFF
+    )
     error = state.outcome.exception() if state.outcome else None
     return max(backoff(state), getattr(error, "retry_after", 0))
 

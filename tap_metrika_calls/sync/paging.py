@@ -12,6 +12,7 @@ from array import array
 
 from tap_metrika_calls.api import limits
 from tap_metrika_calls.api.errors import RejectedError
+from tap_metrika_calls.api.prefetch import MAX_PAGES_AHEAD
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ UNREADABLE = (
     "the list changes too much to be read, or is the same at every offset. Run the "
     "sync again later; if it stays so, ask the support of Yandex Metrica"
 )
-MAX_PAGES_AHEAD = 3  # so that two requests at most are beyond the end
 
 
 _Row = t.TypeVar("_Row", bound="Row")

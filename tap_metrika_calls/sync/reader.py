@@ -25,9 +25,7 @@ if t.TYPE_CHECKING:
     from tap_metrika_calls.sync.records import RecordDecoder, UploadRow
     from tap_metrika_calls.sync.selection import CounterSelection
 
-MAX_IDS_BY_ID = 10  # with `lookup: auto`; more are looked up in the list
 MAX_PENDING_BY_ID = 100  # in flight, and not in the part of the list that was read
-MAX_OUTAGES = 3  # in a row
 INVALID_IDS = (
     "{} without a valid ID cannot be loaded; the bookmark stays. Tell the support of "
     "Yandex Metrica"
@@ -83,10 +81,9 @@ class CounterReader:
         self._configured = frozenset(selection.uploading_ids)
         self._pending = dict.fromkeys((*selection.uploading_ids, *self._last.in_flight))
         self._tracked = frozenset(self._pending)
-        by_list = options.lookup == "list" or len(self._configured) > MAX_IDS_BY_ID
         self._list: ListReader[UploadRow] | None = None
         self._by_id: Iterator[tuple[int, Future[msgspec.Raw]]] = iter(())
-        if selection.is_whole or (by_list and options.lookup != "by_id"):
+        if selection.needs_list(options.lookup):
             self._list = self._request_list()
         else:
             self._by_id = self._request_by_id()
@@ -206,7 +203,7 @@ class CounterReader:
             except errors.OutageError as error:
                 failure = failure or error
                 outages += 1
-                if outages == MAX_OUTAGES:
+                if outages == limits.MAX_OUTAGES:
                     break
         if failure is not None:
             raise failure

@@ -24,6 +24,7 @@ from tap_metrika_calls.api.errors import (
 )
 from tap_metrika_calls.output.lines import GroupedLines
 from tap_metrika_calls.sync import reader as reader_module
+from tap_metrika_calls.sync import selection
 from tap_metrika_calls.sync.reader import CounterReader, ReadOptions
 from tap_metrika_calls.sync.records import Columns, RecordDecoder
 from tap_metrika_calls.sync.selection import CounterSelection
@@ -103,7 +104,7 @@ def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UPLOADS_PER_PAGE", PAGE)
     monkeypatch.setattr(limits, "QUIET_PAGE_ROWS", 5)
     monkeypatch.setattr(limits, "LAST_PAGE_ROWS", 3)
-    monkeypatch.setattr(reader_module, "MAX_IDS_BY_ID", 3)
+    monkeypatch.setattr(selection, "MAX_IDS_BY_ID", 3)
     monkeypatch.setattr(reader_module, "MAX_PENDING_BY_ID", 4)
 
 

@@ -13,10 +13,9 @@ from tap_metrika_calls.settings import (
     config_from_environment,
     hint,
     normalize_config,
-    select_counters,
     validate_config,
 )
-from tap_metrika_calls.sync.selection import CounterSelection
+from tap_metrika_calls.sync.selection import CounterSelection, select_counters
 
 if t.TYPE_CHECKING:
     from pathlib import Path
