@@ -31,8 +31,12 @@ $(TOOLS)/transform/.ready: $(TOOLS)/bin/uv transform/requirements.txt
 	"$(UV)" pip install --quiet --python $(DBT)/python --requirement transform/requirements.txt
 	@touch $@
 
-demo: setup ## Load calls from the bundled mock API into DuckDB, through Meltano
-	@$(RUN) python scripts/demo.py
+.venv: | $(TOOLS)/bin/uv
+	"$(UV)" venv --quiet --python $(PYTHON)
+
+# The mock API is all it needs; what is there for development stays.
+demo: $(TOOLS)/bin/uv .venv ## Load calls from the bundled mock API into DuckDB, through Meltano
+	@$(RUN) --quiet --no-dev --group sandbox python scripts/demo.py
 
 DATABASE ?= .demo/$(if $(TAP_METRIKA_CALLS_OAUTH_TOKEN),metrika,trial).duckdb
 OUT ?= .demo/report.html
