@@ -73,13 +73,18 @@ class Warehouse:
         return self.results[step]
 
 
-def two_builds(engine: str, world: World) -> Plan:
-    """A plan that loads a world and builds it twice."""
+def two_builds(engine: str, world: World, database: Path | None = None) -> Plan:
+    """A plan that loads a world and builds it twice, the second time for a page.
+
+    Args:
+        engine: What to build it with.
+        world: What to load.
+        database: The file of DuckDB.
+    """
     # Where nothing changes, dbt does not parse its project anew.
     variables = json.dumps(MAIN if engine == "duckdb" else ZONE)
     both = " where counter_id = 7 and id in (1, 2)"
     moved = f"update calls_uploadings set status = 'PROCESSED'{both}"  # noqa: S608
-    models = ["--resource-type", "model", "--resource-type", "snapshot"]
     ask = ("ask", engine)
     return {
         "calls": ["load", engine, "calls_uploadings", COLUMNS, world.rows("calls")],
@@ -93,7 +98,7 @@ def two_builds(engine: str, world: World) -> Plan:
         "daily": [*ask, "select * from metrika_calls__daily"],
         "counters": [*ask, "select * from metrika_calls__counters"],
         "moved": ["execute", engine, moved],
-        "second build": ["dbt", "build", *models, "--vars", variables],
+        "report": ["report", database and str(database), "page.html", variables],
         "history": [*ask, "select * from metrika_calls__history"],
     }
 
@@ -118,14 +123,14 @@ def builds(dbt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Builds
     """Build all that the tests look at."""
     folder = tmp_path_factory.mktemp("duckdb")
     world = World()
-    main = two_builds("duckdb", world)
-    file = {"TARGET_DUCKDB_PATH": "the first.file.duckdb"}
+    file = folder / "the first.file.duckdb"
     plan: Plan = {
-        "file": ["environment", file],
-        **main,
-        "report": ["report", file["TARGET_DUCKDB_PATH"], "page.html", json.dumps(ZONE)],
-        **odd_files(world),
-        **bad_files(),
+        "file": ["environment", {"TARGET_DUCKDB_PATH": str(file)}],
+        "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
+        "empty report": ["report", str(file), "empty.html", json.dumps(MAIN)],
+        **two_builds("duckdb", world, file),
+        **odd_file(world),
+        **bad_files(file),
     }
     results = carried_out(dbt_python, folder, plan)
     return Builds(folder, Warehouse(world, results), results)
@@ -168,18 +173,17 @@ def postgres(
             "server": ["environment", variables],
             "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
             **two_builds("postgres", world),
-            "report": ["report", None, "page.html", json.dumps(ZONE)],
         }
         yield Warehouse(world, carried_out(dbt_python, folder, plan))
         server.stdin.close()
     shutil.rmtree(data, ignore_errors=True)
 
 
-def odd_files(world: World) -> Plan:
-    """A plan for tables that are unlike those of the loaders used here.
+def odd_file(world: World) -> Plan:
+    """A plan for a table that is unlike those of the loaders used here.
 
-    The first has text where numbers are expected, lacks columns, and keeps each version
-    of an upload; the second is empty.
+    It has text where numbers are expected, lacks columns, and keeps each version of an
+    upload.
     """
     columns = {
         "id": "text",
@@ -210,14 +214,15 @@ def odd_files(world: World) -> Plan:
         "odd loaded": ["load", "duckdb", "loaded.calls_uploadings", columns, rows],
         "odd report": ["report", "odd.duckdb", "odd.html"],
         "odd uploads": ["ask", "duckdb", query],
-        "empty": ["environment", {"TARGET_DUCKDB_PATH": "empty.duckdb"}],
-        "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
-        "empty report": ["report", "empty.duckdb", "empty.html"],
     }
 
 
-def bad_files() -> Plan:
-    """A plan for what cannot be reported on."""
+def bad_files(good: Path) -> Plan:
+    """A plan for what cannot be reported on.
+
+    Args:
+        good: A file that can.
+    """
     nothing = {"TARGET_DUCKDB_PATH": "nothing.duckdb"}
     return {
         "other": ["environment", nothing],
@@ -232,9 +237,9 @@ def bad_files() -> Plan:
         "locked report": ["locked", "locked.duckdb", "bad.html"],
         "zone": [
             "report",
-            "empty.duckdb",
+            str(good),
             "bad.html",
             '{"metrika_calls_time_zone": "x"}',
         ],
-        "variables": ["report", "empty.duckdb", "bad.html", "{x"],
+        "variables": ["report", str(good), "bad.html", "{x"],
     }
