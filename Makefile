@@ -82,7 +82,8 @@ test-airflow: setup $(TOOLS)/airflow/.ready $(TOOLS)/meltano/.ready ## Try the D
 	@$(RUN) python -m scripts.try_airflow
 
 test-long: setup ## Run the tests with many more random cases
-	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --timeout 3000
+	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 SIGNAL_MOMENTS=400 \
+	  $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --timeout 3000
 
 coverage: setup ## Run the tests and measure what they cover, processes included
 	rm -f .coverage*

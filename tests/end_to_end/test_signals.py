@@ -40,8 +40,8 @@ Uploads: t.TypeAlias = dict[int, list[int]]
 
 COUNTERS = range(1, 21)
 UPLOADS = 6  # of each counter: a pipe holds the records of all
-KILLS = int(os.environ.get("KILLS", "4"))
-MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", "40"))
+KILLS = int(os.environ.get("KILLS", "3"))
+MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", "12"))
 SOON = 5  # seconds: 1.5 for a target that does not read, and a busy machine
 TERMINATED = 128 + signal.SIGTERM
 PACKAGE = str(Path(tap_metrika_calls.tap.__file__).parent)
