@@ -7,6 +7,8 @@ export UV := $(CURDIR)/$(TOOLS)/bin/uv
 # The tests start hundreds of processes: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --frozen
+# Some tests wait for most of their time: three workers keep two cores busy.
+PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder
 DBT := $(TOOLS)/transform/bin
 
 .PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-long coverage lint workflows bench generate mutation audit clean
@@ -47,7 +49,7 @@ report: $(TOOLS)/transform/.ready ## Build a page about what the demo loaded, or
 	@$(DBT)/python -m transform.report --database "$(DATABASE)" --out "$(OUT)" --vars '$(VARS)'
 
 test: setup ## Run all tests
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) $(PYTEST)
 
 test-unit: setup ## Run the unit tests
 	$(RUN) pytest tests/unit
@@ -58,7 +60,7 @@ test-lowest: $(TOOLS)/bin/uv ## Run all tests with the lowest versions of the de
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/lowest
 	"$(UV)" pip install --quiet --python $(TOOLS)/lowest \
 	  --constraint $(TOOLS)/lowest.txt --group test --editable .
-	$(TOOLS)/lowest/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(TOOLS)/lowest/bin/python -m $(PYTEST)
 
 test-next: $(TOOLS)/bin/uv ## Run all tests with the newest pre-release of singer-sdk
 	echo "singer-sdk[msgspec]" > $(TOOLS)/next.txt
@@ -66,7 +68,7 @@ test-next: $(TOOLS)/bin/uv ## Run all tests with the newest pre-release of singe
 	"$(UV)" pip install --quiet --python $(TOOLS)/next \
 	  --override $(TOOLS)/next.txt --prerelease-package singer-sdk=allow \
 	  --group test --editable .
-	$(TOOLS)/next/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(TOOLS)/next/bin/python -m $(PYTEST)
 
 $(TOOLS)/airflow/.ready: $(TOOLS)/bin/uv orchestrate/requirements.txt
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/airflow
@@ -83,11 +85,11 @@ test-airflow: setup $(TOOLS)/airflow/.ready $(TOOLS)/meltano/.ready ## Try the D
 
 test-long: setup ## Run the tests with many more random cases
 	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 SIGNAL_MOMENTS=400 \
-	  $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --timeout 3000
+	  $(RUN) $(PYTEST) --timeout 3000
 
 coverage: setup ## Run the tests and measure what they cover, processes included
 	rm -f .coverage*
-	$(RUN) coverage run -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) coverage run -m $(PYTEST)
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --fail-under=95
 
