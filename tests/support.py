@@ -209,7 +209,7 @@ def invoke(*arguments: str, env: Mapping[str, str] | None = None) -> Run:
     variables = clean_environment(**(env or {}))
     with (
         mock.patch.dict(os.environ, variables, clear=True),
-        _as_a_process_of_its_own(),
+        as_a_process_of_its_own(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(log),
     ):
@@ -299,7 +299,7 @@ class _Kept(io.BytesIO):
 
 
 @contextlib.contextmanager
-def _as_a_process_of_its_own() -> Iterator[None]:
+def as_a_process_of_its_own() -> Iterator[None]:
     """Undo what a run changes about the process: signals, logging, warnings."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)

