@@ -68,7 +68,9 @@ def test_several_accounts(tmp_path: Path, api: Sandbox) -> None:
     variables = {"SHOP_METRIKA_TOKEN": TOKEN, "AGENCY_METRIKA_TOKEN": TOKEN}
     for name in ("TAP_METRIKA_CALLS__SHOP", "TAP_METRIKA_CALLS__AGENCY"):
         variables[f"{name}_API_URL"] = api.url
-    project.run(commands.replace("target-duckdb", "target-jsonl"), **variables)
+    lines = commands.replace("target-duckdb", "target-jsonl").splitlines()
+    blocks = " ".join(line.removeprefix("meltano run ") for line in lines)
+    project.run(f"meltano run {blocks}", **variables)
     loaded = (tmp_path / "calls_uploadings.jsonl").read_text("utf-8").splitlines()
     assert len(loaded) == 2 * 3
     logins = [request.query.get("ulogin") for request in api.requests]
