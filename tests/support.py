@@ -236,9 +236,10 @@ def run(
     return finish(start(*options, *arguments, cwd=folder, env=environment))
 
 
-def _heed_hangups() -> None:
-    """Let SIGHUP end the tap also where the tests run under nohup."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _heed_signals() -> None:
+    """Let signals end the tap also where the tests run under nohup, or behind a `&`."""
+    for signum in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def start(
@@ -264,7 +265,7 @@ def start(
         env=dict(env) if env is not None else clean_environment(),
         stdout=stdout,
         stderr=subprocess.PIPE,
-        preexec_fn=_heed_hangups,  # noqa: PLW1509
+        preexec_fn=_heed_signals,  # noqa: PLW1509
         text=True,
         encoding="utf-8",
     )
