@@ -7,6 +7,8 @@ export UV := $(CURDIR)/$(TOOLS)/bin/uv
 # The tests start hundreds of processes: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --frozen
+# Some tests wait for most of their time: three workers keep two cores busy.
+PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder
 DBT := $(TOOLS)/transform/bin
 
 .PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-clickhouse test-long coverage lint workflows bench generate mutation audit clean
@@ -31,8 +33,12 @@ $(TOOLS)/transform/.ready: $(TOOLS)/bin/uv transform/requirements.txt
 	"$(UV)" pip install --quiet --python $(DBT)/python --requirement transform/requirements.txt
 	@touch $@
 
-demo: setup ## Load calls from the bundled mock API into DuckDB, through Meltano
-	@$(RUN) python scripts/demo.py
+.venv: | $(TOOLS)/bin/uv
+	"$(UV)" venv --quiet --python $(PYTHON)
+
+# The mock API is all it needs; what is there for development stays.
+demo: $(TOOLS)/bin/uv .venv ## Load calls from the bundled mock API into DuckDB, through Meltano
+	@$(RUN) --quiet --no-dev --group sandbox python scripts/demo.py
 
 DATABASE ?= .demo/$(if $(TAP_METRIKA_CALLS_OAUTH_TOKEN),metrika,trial).duckdb
 OUT ?= .demo/report.html
@@ -43,7 +49,7 @@ report: $(TOOLS)/transform/.ready ## Build a page about what the demo loaded, or
 	@$(DBT)/python -m transform.report --database "$(DATABASE)" --out "$(OUT)" --vars '$(VARS)'
 
 test: setup ## Run all tests
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) $(PYTEST)
 
 test-unit: setup ## Run the unit tests
 	$(RUN) pytest tests/unit
@@ -54,7 +60,7 @@ test-lowest: $(TOOLS)/bin/uv ## Run all tests with the lowest versions of the de
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/lowest
 	"$(UV)" pip install --quiet --python $(TOOLS)/lowest \
 	  --constraint $(TOOLS)/lowest.txt --group test --editable .
-	$(TOOLS)/lowest/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(TOOLS)/lowest/bin/python -m $(PYTEST)
 
 test-next: $(TOOLS)/bin/uv ## Run all tests with the newest pre-release of singer-sdk
 	echo "singer-sdk[msgspec]" > $(TOOLS)/next.txt
@@ -62,7 +68,7 @@ test-next: $(TOOLS)/bin/uv ## Run all tests with the newest pre-release of singe
 	"$(UV)" pip install --quiet --python $(TOOLS)/next \
 	  --override $(TOOLS)/next.txt --prerelease-package singer-sdk=allow \
 	  --group test --editable .
-	$(TOOLS)/next/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(TOOLS)/next/bin/python -m $(PYTEST)
 
 $(TOOLS)/airflow/.ready: $(TOOLS)/bin/uv orchestrate/requirements.txt
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/airflow
@@ -81,11 +87,12 @@ test-clickhouse: setup ## Try the dbt package and the page on ClickHouse's engin
 	$(RUN) pytest -m clickhouse tests/transform
 
 test-long: setup ## Run the tests with many more random cases
-	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder --timeout 3000
+	SIMULATED_SCENARIOS=2000 FUZZED_INPUTS=10000 FAULT_SEEDS=10 KILLS=50 SIGNAL_MOMENTS=400 \
+	  $(RUN) $(PYTEST) --timeout 3000
 
 coverage: setup ## Run the tests and measure what they cover, processes included
 	rm -f .coverage*
-	$(RUN) coverage run -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) coverage run -m $(PYTEST)
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --fail-under=95
 

@@ -16,7 +16,16 @@ if t.TYPE_CHECKING:
 
     from xdist.remote import Producer
 
-SLOW = ("tests/transform/", "tests/end_to_end/")
+# What takes longest, beginning with that.
+SLOW = (
+    "tests/transform/",
+    "tests/end_to_end/test_report.py",
+    "tests/end_to_end/test_three_runs.py",
+    "tests/end_to_end/test_demo.py",
+    "tests/end_to_end/test_meltano.py",
+    "tests/end_to_end/test_targets.py",
+    "tests/end_to_end/",
+)
 SHARES_DBT = ("tests/transform/", "tests/end_to_end/test_report.py")
 
 
@@ -38,7 +47,12 @@ def pytest_xdist_make_scheduler(
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no worker waits for another's end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+    items.sort(
+        key=lambda item: next(
+            (place for place, path in enumerate(SLOW) if item.nodeid.startswith(path)),
+            len(SLOW),
+        )
+    )
 
 
 @pytest.fixture

@@ -13,10 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import io
 import json
-import logging
-import signal
 import sys
 import tempfile
 import typing as t
@@ -35,6 +32,8 @@ import requests_mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from typing_extensions import override
+
+from tests.support import PREFIX, invoke
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -436,24 +435,12 @@ def run_tap(api: Api, config: JSON, state: JSON, streams: Mapping[str, str]) -> 
         return _command(*arguments)
 
 
-def _command(*arguments: str) -> Output:
-    from tap_metrika_calls.tap import TapMetrikaCalls  # noqa: PLC0415
+QUIET = {f"{PREFIX}LOGLEVEL": "ERROR", f"{PREFIX}OAUTH_TOKEN": "x"}
 
-    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    log = io.StringIO()
-    code: object = 0
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(log):
-        try:
-            TapMetrikaCalls.cli(arguments)
-        except SystemExit as end:
-            code = end.code
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-    out.seek(0)
-    errors = [line for line in log.getvalue().splitlines() if " | ERROR " in line]
-    return Output(int(code or 0), out.read().splitlines(), errors)  # type: ignore[call-overload]
+
+def _command(*arguments: str) -> Output:
+    run = invoke(*arguments, env=QUIET)
+    return Output(run.code, run.lines, run.errors)
 
 
 @functools.cache
@@ -503,10 +490,7 @@ def small_and_repeatable() -> Iterator[None]:
         # The SDK reads its own and the tap's package metadata in every run.
         version = functools.cache(importlib.metadata.version)
         patch.setattr(importlib.metadata, "version", version)
-        patch.setenv("TAP_METRIKA_CALLS_LOGLEVEL", "ERROR")
-        patch.setenv("TAP_METRIKA_CALLS_OAUTH_TOKEN", "x")
         yield
-    logging.captureWarnings(capture=False)
 
 
 @dataclass(frozen=True)

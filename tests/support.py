@@ -209,7 +209,7 @@ def invoke(*arguments: str, env: Mapping[str, str] | None = None) -> Run:
     variables = clean_environment(**(env or {}))
     with (
         mock.patch.dict(os.environ, variables, clear=True),
-        _as_a_process_of_its_own(),
+        as_a_process_of_its_own(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(log),
     ):
@@ -236,9 +236,10 @@ def run(
     return finish(start(*options, *arguments, cwd=folder, env=environment))
 
 
-def _heed_hangups() -> None:
-    """Let SIGHUP end the tap also where the tests run under nohup."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _heed_signals() -> None:
+    """Let signals end the tap also where the tests run under nohup, or behind a `&`."""
+    for signum in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def start(
@@ -264,7 +265,7 @@ def start(
         env=dict(env) if env is not None else clean_environment(),
         stdout=stdout,
         stderr=subprocess.PIPE,
-        preexec_fn=_heed_hangups,  # noqa: PLW1509
+        preexec_fn=_heed_signals,  # noqa: PLW1509
         text=True,
         encoding="utf-8",
     )
@@ -299,7 +300,7 @@ class _Kept(io.BytesIO):
 
 
 @contextlib.contextmanager
-def _as_a_process_of_its_own() -> Iterator[None]:
+def as_a_process_of_its_own() -> Iterator[None]:
     """Undo what a run changes about the process: signals, logging, warnings."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)

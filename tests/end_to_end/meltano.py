@@ -88,7 +88,8 @@ def project_in(folder: Path, *additions: str) -> Project:
     """Make a project with the `meltano.yml` of this checkout.
 
     The tap and the loaders are installed already: their executables are named, and
-    Meltano installs nothing.
+    Meltano installs nothing. It takes the tap for a package, not for a checkout, and
+    so discovers its catalog once.
 
     Args:
         folder: Where to make it.
@@ -101,8 +102,8 @@ def project_in(folder: Path, *additions: str) -> Project:
             plugins[kind] = [*plugins.get(kind, ()), *added]
     project = Project(folder)
     for extractor in plugins["extractors"]:
-        if extractor.pop("pip_url", ""):
-            extractor["executable"] = str(TAP)
+        if "pip_url" in extractor:
+            extractor |= {"pip_url": extractor["name"], "executable": str(TAP)}
     for loader in plugins["loaders"]:
         if packages := loader.pop("pip_url", ""):
             executables = install(shlex.split(packages))
@@ -111,6 +112,7 @@ def project_in(folder: Path, *additions: str) -> Project:
     text = yaml.safe_dump(definition, allow_unicode=True, sort_keys=False)
     (folder / "meltano.yml").write_text(text, "utf-8")
     project.environment |= {
+        "MELTANO_AUTO_INSTALL": "false",
         "MELTANO_STATE_BACKEND_URI": f"file://{folder / 'state'}",
         "TARGET_JSONL_DESTINATION_PATH": str(folder),
         "TARGET_DUCKDB_PATH": str(folder / "calls.duckdb"),

@@ -68,18 +68,8 @@ def _commands_in(checkout: Path) -> Iterator[str]:
             continue
 
 
-def test_the_demo_loads_and_a_second_one_shows_what_moved(checkout: Path) -> None:
-    for told in (" uploads in ", "Since the last time: "):
-        with demo(checkout) as process:
-            out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
-        assert told in out
-        assert "PROCESSED" in out
-        assert out.rstrip().endswith(".demo/report.html")
-    assert left_running(checkout) == []
-
-
-def test_the_demo_stops_what_it_started(checkout: Path) -> None:
+def test_the_demo_loads_stops_and_shows_what_moved(checkout: Path) -> None:
+    assert " uploads in " in output_of_a_whole(demo(checkout))
     with demo(checkout) as process:
         assert process.stdout
         for line in process.stdout:
@@ -90,3 +80,15 @@ def test_the_demo_stops_what_it_started(checkout: Path) -> None:
     assert process.returncode != 0
     assert "Traceback" not in out
     assert left_running(checkout) == []
+    assert "Since the last time: " in output_of_a_whole(demo(checkout))
+    assert left_running(checkout) == []
+
+
+def output_of_a_whole(process: subprocess.Popen[str]) -> str:
+    """Wait for a demo, and return what it printed."""
+    with process:
+        out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, out
+    assert "PROCESSED" in out
+    assert out.rstrip().endswith(".demo/report.html")
+    return out

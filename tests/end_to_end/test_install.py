@@ -1,4 +1,4 @@
-"""The package, installed from a wheel, an sdist and a checkout."""
+"""The package, built and installed; the other tests run it from a checkout."""
 
 from __future__ import annotations
 
@@ -11,43 +11,35 @@ import zipfile
 import pytest
 
 from tests.end_to_end.tools import ROOT, uv
-from tests.support import clean_environment
+from tests.support import TAP, clean_environment
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that is built from it."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built from the sdist."""
     folder = tmp_path_factory.mktemp("built")
-    uv("build", "--sdist", "--wheel", "--out-dir", folder)
-    return folder
+    uv("build", "--out-dir", folder)
+    assert len(list(folder.glob("*.tar.gz"))) == 1
+    return next(folder.glob("*.whl"))
 
 
-@pytest.fixture(scope="module")
-def installed(
-    built: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Put the tap into a clean environment, in place of the one that is there."""
-    venv = tmp_path_factory.mktemp("installed") / "venv"
-    uv("venv", "--python", sys.executable, venv)
-
-    def install(kind: str) -> Path:
-        package = [next(built.glob(kind))] if kind != "checkout" else ["-e", ROOT]
-        uv("pip", "install", "--python", venv / "bin" / "python", *package)
-        return venv / "bin" / "tap-metrika-calls"
-
-    return install
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Path:
+    """The tap, installed from the wheel into an environment without anything else."""
+    environment = tmp_path / "environment"
+    uv("venv", "--python", sys.executable, environment)
+    uv("pip", "install", "--python", environment, wheel)
+    return environment / "bin" / TAP.name
 
 
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz", "checkout"])
-def test_schemas_are_found_wherever_the_tap_is(
-    installed: Callable[[str], Path], tmp_path: Path, kind: str
+def test_schemas_are_found_where_the_tap_is_installed(
+    installed: Path, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [installed(kind), "--discover"],
+        [installed, "--discover"],
         cwd=tmp_path,
         env=clean_environment(),
         stdout=subprocess.PIPE,
@@ -66,9 +58,9 @@ def test_schemas_are_found_wherever_the_tap_is(
         assert set(properties) == set(schema["properties"])
 
 
-def test_the_wheel_holds_the_package_alone(built: Path) -> None:
-    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
-        names = wheel.namelist()
+def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
     assert "tap_metrika_calls/py.typed" in names
     assert "tap_metrika_calls/schemas/calls_uploadings.json" in names
     tops = {name.split("/")[0] for name in names}

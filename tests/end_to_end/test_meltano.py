@@ -38,19 +38,13 @@ plugins:
 """
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with the plugins of this checkout."""
-    return project_in(tmp_path_factory.mktemp("project"), PLUGINS)
-
-
 def test_the_definition_in_a_new_project(tmp_path: Path, api: Sandbox) -> None:
     api.add_counter(7, uploads=3)
     api.add_counter(8, uploads=3)
     (tmp_path / "tap-metrika-calls").symlink_to(ROOT)
     (tmp_path / "new").mkdir()
     project = Project(tmp_path / "new")
-    project.run("meltano init --no-usage-stats .")
+    (project.folder / "meltano.yml").write_text("version: 1\n")
     heading = "### In a Meltano project of your own"
     (block,) = examples("README.md", heading, "bash")
     project.run(block)
@@ -74,7 +68,9 @@ def test_several_accounts(tmp_path: Path, api: Sandbox) -> None:
     variables = {"SHOP_METRIKA_TOKEN": TOKEN, "AGENCY_METRIKA_TOKEN": TOKEN}
     for name in ("TAP_METRIKA_CALLS__SHOP", "TAP_METRIKA_CALLS__AGENCY"):
         variables[f"{name}_API_URL"] = api.url
-    project.run(commands.replace("target-duckdb", "target-jsonl"), **variables)
+    lines = commands.replace("target-duckdb", "target-jsonl").splitlines()
+    blocks = " ".join(line.removeprefix("meltano run ") for line in lines)
+    project.run(f"meltano run {blocks}", **variables)
     loaded = (tmp_path / "calls_uploadings.jsonl").read_text("utf-8").splitlines()
     assert len(loaded) == 2 * 3
     logins = [request.query.get("ulogin") for request in api.requests]
@@ -86,39 +82,62 @@ def test_several_accounts(tmp_path: Path, api: Sandbox) -> None:
     }
 
 
-def test_numbers_from_variables_of_the_environment(
-    project: Project, api: Sandbox
-) -> None:
-    api.add_counter(7)
-    api.add_upload(7, id=12)
-    api.add_upload(7, id=13)
-    project.environment |= {
-        f"TAP_METRIKA_CALLS__CLIENT_{name}": value
-        for name, value in (("OAUTH_TOKEN", TOKEN), ("API_URL", api.url))
-    }
-    command = "meltano invoke tap-metrika-calls--client 2> /dev/null"
-    out = project.run(command, CLIENT_COUNTER="7", CLIENT_UPLOAD="12")
-    messages = [json.loads(line) for line in out.splitlines()]
-    records = [m["record"] for m in messages if m["type"] == "RECORD"]
-    assert [(r["counter_id"], r["id"]) for r in records] == [(7, 12)]
+class Debugged(t.NamedTuple):
+    """What a run left behind that logged all it could.
+
+    Attributes:
+        loaded: The rows of its first block.
+        log: What Meltano logged.
+        requests: The paths that its second block requested.
+    """
+
+    loaded: list[dict[str, t.Any]]
+    log: str
+    requests: list[str]
 
 
-def test_meltano_shows_the_lines_of_the_tap(project: Project) -> None:
-    given = settings(COUNTERS=f'[{{"counter_id": "{CANARY}"')
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        project.run("meltano run tap-metrika-calls target-jsonl", **given)
-    for setting in ("oauth_token", "counters"):
-        assert f"Setting '{setting}'" in failed.value.output
-    assert CANARY not in failed.value.output
+@pytest.fixture(scope="module")
+def debugged(tmp_path_factory: pytest.TempPathFactory) -> Debugged:
+    """One upload in a block that works, and then a block that fails."""
+    project = project_in(tmp_path_factory.mktemp("project"), PLUGINS)
+    with Sandbox(counters=0) as api:
+        api.add_counter(7)
+        for number in (12, 13):
+            api.add_upload(7, id=number)
+        for fault in ("503", "redirect"):
+            api.fail(fault, times=1, path="/counters")
+        given = settings(OAUTH_TOKEN=CANARY, API_URL=api.url, LOGLEVEL="DEBUG")
+        given |= {
+            "TAP_METRIKA_CALLS__CLIENT_API_URL": api.url,
+            "TAP_METRIKA_CALLS__CLIENT_OAUTH_TOKEN": TOKEN,
+            "CLIENT_COUNTER": "7",
+            "CLIENT_UPLOAD": "12",
+        }
+        blocks = " ".join(
+            f"{tap} target-jsonl"
+            for tap in ("tap-metrika-calls--client", "tap-metrika-calls")
+        )
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            project.run(f"meltano --log-level=debug run {blocks}", **given)
+        lines = (project.folder / "calls_uploadings.jsonl").read_text("utf-8")
+        return Debugged(
+            [json.loads(line) for line in lines.splitlines()],
+            failed.value.output,
+            [r.path for r in api.requests if "/counter/7/" not in r.path],
+        )
 
 
-def test_no_log_of_meltano_shows_the_token(project: Project, api: Sandbox) -> None:
-    api.fail("503", times=1)
-    api.fail("redirect", times=1)
-    given = settings(OAUTH_TOKEN=CANARY, API_URL=api.url, LOGLEVEL="DEBUG")
-    command = "meltano --log-level=debug run tap-metrika-calls target-jsonl"
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        project.run(command, **given)
-    assert len(api.requests) == 2
-    assert "/management/v1/counters" in failed.value.output
-    assert CANARY not in failed.value.output
+def test_numbers_from_variables_of_the_environment(debugged: Debugged) -> None:
+    assert [(r["counter_id"], r["id"]) for r in debugged.loaded] == [(7, 12)]
+
+
+def test_meltano_shows_the_lines_of_the_tap(debugged: Debugged) -> None:
+    assert "503" in debugged.log
+    assert "redirects to" in debugged.log
+
+
+def test_no_log_of_meltano_shows_the_token(debugged: Debugged) -> None:
+    assert len(debugged.requests) == 2
+    assert "/management/v1/counters" in debugged.log
+    assert CANARY not in debugged.log
+    assert TOKEN not in debugged.log

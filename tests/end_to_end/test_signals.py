@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import tap_metrika_calls.tap
+from tests.end_to_end.conftest import COUNTERS
 from tests.support import (
     SIGNALS,
     RecordProperty,
@@ -35,40 +36,17 @@ if t.TYPE_CHECKING:
     from types import FrameType
 
     from sandbox import Request, Sandbox
+    from tests.end_to_end.conftest import Uploads
 
-Uploads: t.TypeAlias = dict[int, list[int]]
-
-COUNTERS = range(1, 21)
 UPLOADS = 6  # of each counter: a pipe holds the records of all
-KILLS = int(os.environ.get("KILLS", "4"))
-MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", "40"))
+SETTINGS = {"max_parallel_requests": 1}  # one counter after another
+KILLS = int(os.environ.get("KILLS", "3"))
+MOMENTS = int(os.environ.get("SIGNAL_MOMENTS", "12"))
 SOON = 5  # seconds: 1.5 for a target that does not read, and a busy machine
 TERMINATED = 128 + signal.SIGTERM
 PACKAGE = str(Path(tap_metrika_calls.tap.__file__).parent)
 # What knows about the state, or writes messages.
 CHANGES_STATE = ("bookmark.py", "reader.py", "state.py", "streams.py", "writer.py")
-
-
-@pytest.fixture
-def uploads(api: Sandbox) -> Uploads:
-    """The IDs of uploads in 20 counters."""
-    api.quotas = None
-    return {
-        number: [
-            upload.fields["id"] for upload in api.add_counter(number, UPLOADS).uploads
-        ]
-        for number in COUNTERS
-    }
-
-
-@pytest.fixture
-def config(api: Sandbox, uploads: Uploads, tmp_path: Path) -> Path:
-    """A configuration that reads all of them, one after another."""
-    path = tmp_path / "config.json"
-    counters = [{"counter_id": number} for number in uploads]
-    settings = config_for(api, counters=counters, max_parallel_requests=1)
-    path.write_text(json.dumps(settings), encoding="utf-8")
-    return path
 
 
 def requested(api: Sandbox, path: str) -> threading.Event:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import COUNTERS
 from tests.support import (
     Run,
     assert_no_state_beyond_the_records,
@@ -30,37 +31,14 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox import Sandbox
+    from tests.end_to_end.conftest import Uploads
 
-COUNTERS = range(1, 21)
 UPLOADS = 60  # of each counter: in all, many times what a pipe holds
+SETTINGS = {"requests_per_second": 1_000}
 PIPE = 65_536  # bytes
 BUFFERING = ["", "1"]
 SLOW_STEP = 1_000  # bytes
 LOOK_AGAIN = 0.002  # seconds
-
-Uploads: t.TypeAlias = dict[int, list[int]]
-
-
-@pytest.fixture
-def uploads(api: Sandbox) -> Uploads:
-    """The IDs of uploads in 20 counters."""
-    api.quotas = None
-    return {
-        number: [
-            upload.fields["id"] for upload in api.add_counter(number, UPLOADS).uploads
-        ]
-        for number in COUNTERS
-    }
-
-
-@pytest.fixture
-def config(api: Sandbox, uploads: Uploads, tmp_path: Path) -> Path:
-    """A configuration that reads all of them."""
-    path = tmp_path / "config.json"
-    counters = [{"counter_id": number} for number in uploads]
-    settings = config_for(api, counters=counters, requests_per_second=1_000)
-    path.write_text(json.dumps(settings), encoding="utf-8")
-    return path
 
 
 @contextlib.contextmanager
@@ -107,6 +85,14 @@ def run_of(process: subprocess.Popen[str], out: bytes) -> Run:
     ended = finish(process)
     assert not out or out.endswith(b"\n")
     return Run(ended.code, out.decode().splitlines(), ended.log)
+
+
+def assert_everything(run: Run, uploads: Uploads) -> None:
+    """Assert that a run wrote all uploads, and then their state."""
+    assert run.code == 0
+    assert len(run.keys) == len(COUNTERS) * UPLOADS
+    assert_no_state_beyond_the_records(run, uploads)
+    assert sorted(run.bookmarks) == list(COUNTERS)
 
 
 @pytest.mark.parametrize("unbuffered", BUFFERING)
@@ -156,10 +142,8 @@ def test_a_pause_of_the_process_loses_no_record(
             out += os.read(read, PIPE)
         os.close(write)
         result = run_of(process, out + read_all(read))
-    assert (result.code, result.errors) == (0, [])
-    assert len(result.keys) == len(COUNTERS) * UPLOADS
-    assert_no_state_beyond_the_records(result, uploads)
-    assert sorted(result.bookmarks) == list(COUNTERS)
+    assert result.errors == []
+    assert_everything(result, uploads)
 
 
 @pytest.mark.parametrize("unbuffered", BUFFERING)
@@ -178,10 +162,8 @@ def test_a_pipe_that_does_not_block_gets_everything(
             wait_until_full(write)
             os.close(write)
             result = run_of(process, read_all(read))
-    assert (result.code, result.errors) == (0, [])
-    assert len(result.keys) == len(COUNTERS) * UPLOADS
-    assert_no_state_beyond_the_records(result, uploads)
-    assert sorted(result.bookmarks) == list(COUNTERS)
+    assert result.errors == []
+    assert_everything(result, uploads)
 
 
 @pytest.mark.parametrize("unbuffered", BUFFERING)
@@ -222,10 +204,7 @@ def test_closed_standard_error_costs_nothing(uploads: Uploads, config: Path) -> 
         "--config", config, cwd=config.parent, wrapper='exec "$@" 2>&-'
     ) as process:
         result = finish(process)
-    assert result.code == 0
-    assert len(result.keys) == len(COUNTERS) * UPLOADS
-    assert_no_state_beyond_the_records(result, uploads)
-    assert sorted(result.bookmarks) == list(COUNTERS)
+    assert_everything(result, uploads)
 
 
 def test_a_failure_with_closed_standard_error_keeps_its_code(config: Path) -> None:

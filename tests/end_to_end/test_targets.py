@@ -22,7 +22,7 @@ from tests.end_to_end.warehouse import (
     selection,
     uploads_now,
 )
-from tests.support import bookmarks_of, catalog_of, config_for, run
+from tests.support import bookmarks_of, catalog_of, config_for, sync
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ if t.TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.end_to_end.conftest import Postgres
     from tests.end_to_end.warehouse import JSON, Key
-    from tests.support import Run
 
 PLUGINS = """\
 plugins:
@@ -170,26 +169,22 @@ def test_a_mapper_may_use_a_column_that_older_uploads_lack(loaded: Loaded) -> No
 def test_a_full_table_that_failed_deletes_nothing(
     lively: Sandbox, postgres: Postgres, tmp_path: Path
 ) -> None:
-    deleted = (
-        "select counter_id, id from activated.calls_uploadings"
-        " where _sdc_deleted_at is not null"
-    )
-    assert full_table(lively, postgres, tmp_path).code == 0
+    assert full_table(lively, postgres, tmp_path) == (0, [])
     counter = next(iter(lively.counters.values()))
     gone = counter.uploads[0].fields["id"]
     lively.delete_upload(counter.id, gone)
     counter.inaccessible = True
-    assert full_table(lively, postgres, tmp_path).code == 1
-    assert postgres.ask(deleted) == []
-    assert full_table(lively, postgres, tmp_path, on_unavailable="skip").code == 0
-    assert postgres.ask(deleted) == []
+    assert full_table(lively, postgres, tmp_path) == (1, [])
+    assert full_table(lively, postgres, tmp_path, on_unavailable="skip") == (0, [])
     counter.inaccessible = False
-    assert full_table(lively, postgres, tmp_path).code == 0
-    assert postgres.ask(deleted) == [{"counter_id": counter.id, "id": gone}]
+    deleted = [{"counter_id": counter.id, "id": gone}]
+    assert full_table(lively, postgres, tmp_path) == (0, deleted)
 
 
-def full_table(api: Sandbox, postgres: Postgres, folder: Path, **settings: str) -> Run:
-    """Read everything, and give it to target-postgres."""
+def full_table(
+    api: Sandbox, postgres: Postgres, folder: Path, **settings: str
+) -> tuple[int, list[JSON]]:
+    """Read everything into PostgreSQL; the exit code, and what is marked as deleted."""
     target = folder / "target.json"
     target.write_text(
         json.dumps(
@@ -199,7 +194,7 @@ def full_table(api: Sandbox, postgres: Postgres, folder: Path, **settings: str) 
     )
     catalog = catalog_of("calls_uploadings", **{"replication-method": "FULL_TABLE"})
     config = config_for(api, emit_activate_version_messages=True, **settings)
-    result = run(config, folder, catalog=catalog)
+    result = sync(config, catalog=catalog)
     subprocess.run(
         [loader("target-postgres"), "--config", target],
         input="\n".join([*result.lines, ""]),
@@ -207,4 +202,8 @@ def full_table(api: Sandbox, postgres: Postgres, folder: Path, **settings: str) 
         text=True,
         check=True,
     )
-    return result
+    deleted = postgres.ask(
+        "select counter_id, id from activated.calls_uploadings"
+        " where _sdc_deleted_at is not null"
+    )
+    return result.code, deleted

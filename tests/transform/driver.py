@@ -59,7 +59,7 @@ def connected(engine: str) -> t.Iterator[t.Any]:
 
 
 def load(engine: str, table: str, columns: JSON, rows: list[list[t.Any]]) -> None:
-    """Make a table as a loader does."""
+    """Make a table if need be, and fill it, as a loader does."""
     if engine == "clickhouse":
         load_natively(table, columns, rows)
         return
@@ -68,7 +68,7 @@ def load(engine: str, table: str, columns: JSON, rows: list[list[t.Any]]) -> Non
     mark = "?" if engine == "duckdb" else "%s"
     marks = ", ".join(mark for _ in columns)
     with connected(engine) as cursor:
-        cursor.execute(f"create table {table} ({defined})")
+        cursor.execute(f"create table if not exists {table} ({defined})")
         if rows:
             cursor.executemany(f"insert into {table} values ({marks})", rows)  # noqa: S608
 

@@ -178,4 +178,4 @@ def test_a_build_warns_of_uploads_and_names_them(warehouse: Warehouse) -> None:
     )
     tests = {"stuck", "all_rows_rejected", "not_linked", "rows_rejected", "linked_rate"}
     assert tests < build["status"].keys()
-    assert warehouse["second build"]["success"]
+    assert warehouse["report"]["error"] is None
