@@ -26,7 +26,7 @@ class RateLimit:
         """
         self._interval = SECOND / per_second
         self._unused = per_second
-        self._free_at: list[float] = []
+        self._responded_at: list[float] = []
         self._next = 0.0
         self._fastest = float("inf")
         self._released = threading.Condition()
@@ -39,14 +39,15 @@ class RateLimit:
             When it may be sent, in seconds of the monotonic clock, for `release`.
         """
         with self._released:
-            while not (self._unused or self._free_at):
+            while not (self._unused or self._responded_at):
                 self._released.wait()
             now = time.monotonic()
             sent_at = max(now, self._next)
             if self._unused:
                 self._unused -= 1
             else:
-                sent_at = max(sent_at, heapq.heappop(self._free_at))
+                responded_at = heapq.heappop(self._responded_at)
+                sent_at = max(sent_at, responded_at - self._fastest + SECOND)
             self._next = sent_at + self._interval
         self._stopped.wait(sent_at - now)
         return sent_at
@@ -54,7 +55,7 @@ class RateLimit:
     def release(self, sent_at: float) -> None:
         """Note that the response to a request arrived, or that none will."""
         with self._released:
-            took = max(0.0, time.monotonic() - sent_at)
-            self._fastest = min(self._fastest, took)
-            heapq.heappush(self._free_at, sent_at + took - self._fastest + SECOND)
+            responded_at = time.monotonic()
+            self._fastest = min(self._fastest, max(0.0, responded_at - sent_at))
+            heapq.heappush(self._responded_at, responded_at)
             self._released.notify()

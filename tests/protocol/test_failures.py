@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox import EXPIRED_TOKEN, FAULTS, TRANSIENT_FAULTS, Quotas, Sandbox
+from sandbox import EXPIRED_TOKEN, FAULTS, TRANSIENT_FAULTS, Sandbox
 from tests.support import catalog_of, config_for, sync
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -117,9 +117,6 @@ def test_a_fault_that_stays_fails_its_counter(api: Sandbox, fault: str) -> None:
 
 
 def test_documented_quotas_draw_no_429(api: Sandbox) -> None:
-    # A few more than documented: on a busy machine the tap cannot measure to the
-    # millisecond when a request arrived. With a clock of their own, the unit tests can.
-    api.quotas = Quotas(per_second=33)
     api.latency = 0.05
     counter = api.add_counter(7, uploads=90)
     ids = [upload.fields["id"] for upload in counter.uploads]

@@ -98,6 +98,14 @@ def test_the_fastest_response_is_the_measure(clock: Clock) -> None:
     assert limiter.acquire() == pytest.approx(sent_at + 0.4 - 0.3 + SECOND)
 
 
+def test_a_slow_start_is_no_measure(clock: Clock) -> None:
+    limiter = limit_of(2, clock)
+    first = limiter.acquire()
+    release(limiter, clock, first, took=0.8)  # with the handshake of TLS
+    release(limiter, clock, limiter.acquire(), took=0.1)
+    assert limiter.acquire() == pytest.approx(first + 0.8 - 0.1 + SECOND)
+
+
 def test_the_slot_that_is_free_first_is_taken(clock: Clock) -> None:
     limiter = limit_of(2, clock)
     first, second = limiter.acquire(), limiter.acquire()
