@@ -350,3 +350,19 @@ def kill_when(
             threading.Timer(delay, process.kill).start()
 
     return hook
+
+
+def test_what_is_completed_is_saved_while_a_response_is_awaited(
+    api: Sandbox, config: Path, uploads: Uploads
+) -> None:
+    api.fail("slow", times=100, path="counter/9/")
+    api.slow_seconds = 120
+    last = set(range(1, 9))
+    with running("--config", config, cwd=config.parent) as process:
+        assert process.stdout
+        lines = []
+        while not lines or last - set(Run(0, lines).bookmarks):
+            lines.append(process.stdout.readline())
+            assert lines[-1], "the tap ended"
+        process.kill()
+    assert_no_state_beyond_the_records(Run(0, lines), uploads)
