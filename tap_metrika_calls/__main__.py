@@ -37,8 +37,9 @@ def main() -> t.NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
+    except OSError as error:
         code = code or 1
+        print(f"Standard output cannot be used: {error.strerror}", file=sys.stderr)  # noqa: T201
     finally:
         os._exit(code or 0)  # requests under way are not waited for
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from tap_metrika_calls import termination
 from tap_metrika_calls.api.errors import FatalError
-from tap_metrika_calls.catalog import declared_types
+from tap_metrika_calls.catalog import declared_types, invalid
 from tap_metrika_calls.output.lines import listed
 from tap_metrika_calls.output.progress import with_progress
 from tap_metrika_calls.sync.records import Columns, RecordDecoder
@@ -31,6 +31,7 @@ if t.TYPE_CHECKING:
 PACKAGED = files("tap_metrika_calls") / "schemas"  # in the wheel
 SCHEMAS = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[1] / "schemas"
 STALE_CATALOG = "The catalog lacks %s, which is not loaded. Run discovery again."
+LACKS_KEY = "Stream '{}': the catalog lacks a key column. Run discovery again."
 MAP_FAILED = "A stream map failed on {} with {} ({}). Check the setting stream_maps."
 
 
@@ -62,6 +63,8 @@ class MetrikaStream(Stream):
         keys, declared = self.primary_keys, self.effective_schema
         types = declared_types(self.name, self.schema, declared, keys)
         missing = types.keys() - declared["properties"].keys()
+        if missing & {*keys, self.replication_key}:
+            raise invalid(LACKS_KEY.format(self.name))
         if missing:
             self.logger.warning(STALE_CATALOG, listed(sorted(missing)))
         selected = {name for name in types if self.mask["properties", name]} - missing

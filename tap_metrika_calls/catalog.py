@@ -83,6 +83,8 @@ def _normalize(entry: Schema, stream: type[Stream]) -> Schema:
     entry["replication_key"] = stream.replication_key
     keys = [["properties", key] for key in entry["key_properties"]]
     metadata = [m for m in entry.get("metadata", ()) if m["breadcrumb"] not in keys]
+    if not all(isinstance(m["metadata"], dict) for m in metadata):
+        raise ValueError
     method = entry.get("replication_method")
     for root in [m["metadata"] for m in metadata if not m["breadcrumb"]]:
         for key in ("forced-replication-method", "replication-method"):

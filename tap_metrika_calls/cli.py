@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import typing as t
+from pathlib import Path
 
 import click
 from singer_sdk import Tap
@@ -91,7 +92,7 @@ class CommandLineTap(Tap):
         if file is not None:
             with errors_as_lines(cls.logger), file:
                 with contextlib.suppress(ValueError, RecursionError):
-                    content = json.loads(file.read())
+                    content = json.loads(file.read().removeprefix("\ufeff"))
                 if not isinstance(content, dict):
                     line = f"The file of --{option.name} is not a JSON object."
                     raise invalid(line)
@@ -102,13 +103,22 @@ class CommandLineTap(Tap):
     def cb_config(cls, ctx: click.Context, param: click.Option, value: t.Any) -> t.Any:
         with errors_as_lines(cls.logger):
             try:
-                return super().cb_config(ctx, param, value)
+                files = [Path(path) for path in value if path != "ENV"]
+                if all(isinstance(json.loads(f.read_bytes()), dict) for f in files):
+                    return super().cb_config(ctx, param, value)
             except OSError as error:
-                reason = error.strerror or "not found"
-                line = f"The file of --config cannot be read: {reason}."
-            except (TypeError, ValueError, RecursionError):
-                line = "The file of --config is not a JSON object with settings."
+                line = f"The file of --config cannot be read: {error.strerror}."
+                raise invalid(line) from None
+            except (ValueError, RecursionError):
+                pass
+            line = "The file of --config is not a JSON object with settings."
             raise invalid(line)
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        with errors_as_lines(cls.logger):
+            super().cb_discover(ctx, param, value)
 
     @classmethod
     @override

@@ -18,7 +18,7 @@ SYNC_AGAIN = "Synced data is kept; run the sync again later."
 SKIPPED = "Skipped, as on_unavailable says."
 UNKNOWN = "Counter {0}: unknown upload IDs: {{}}. {1}"
 REMOVE = "Remove them from uploading_ids or set on_unavailable to 'skip'."
-LOST = "Counter {0}: uploads in flight are no longer known: {{}}."
+LOST = "Counter {0}{1}: uploads in flight are no longer known: {{}}."
 
 
 class SyncFailedError(Exception):
@@ -37,6 +37,7 @@ class Failures:
         skipped: What `on_unavailable: skip` passed over.
         warnings: What is worth a line at the end.
         names_streams: Whether lines say which stream they are about.
+        has_read: Whether anything could be read.
     """
 
     def __init__(
@@ -49,19 +50,21 @@ class Failures:
         self.names_streams = False
         self._stop = stop
         self._skips_unavailable = skips_unavailable
+        self.has_read = False
         self._outages = self._untried = 0
-        self._has_read = self._has_tried = False
+        self._has_skipped_counters = self._has_ended = False
+        self._tried: set[str] = set()
         self._resume_from: tuple[str, int] | None = None
 
     def add(self, error: errors.FatalError) -> None:
         """Note an error that no counter alone is about, and stop."""
+        self._has_ended = True
         self.failed.add(str(error), "")
         self._stop(error)
 
-    def add_success(self) -> None:
-        """Note that something was read whole."""
-        self._has_read = self._has_tried = True
-        self._outages = 0
+    def where(self, stream: str) -> str:
+        """Return which stream a counter's line is about, if there are several."""
+        return f" of {stream}" if self.names_streams else ""
 
     @contextlib.contextmanager
     def kept_apart(self, stream: str, counter_id: int) -> Iterator[None]:
@@ -73,13 +76,14 @@ class Failures:
             self._untried += 1
             self._resume_from = self._resume_from or (stream, counter_id)
         except errors.MetrikaError as error:
-            self._has_tried = True
+            self._tried.add(stream)
             self._add_counter(stream, counter_id, error)
         else:
-            self.add_success()
+            self._tried.add(stream)
+            self._outages = 0
 
     def add_uploads(
-        self, counter_id: int, unknown: Iterable[int], lost: Iterable[int]
+        self, stream: str, counter_id: int, unknown: Iterable[int], lost: Iterable[int]
     ) -> None:
         """Note uploads that the API does not know: configured, or in flight so far."""
         lines, advice = self.failed, REMOVE
@@ -88,7 +92,7 @@ class Failures:
         for upload_id in unknown:
             lines.add(UNKNOWN.format(counter_id, advice), upload_id)
         for upload_id in lost:
-            self.warnings.add(LOST.format(counter_id), upload_id)
+            self.warnings.add(LOST.format(counter_id, self.where(stream)), upload_id)
 
     def finish(
         self, states: Mapping[str, CounterStates], logger: logging.Logger
@@ -96,17 +100,18 @@ class Failures:
         """Decide where the next sync begins; log what is left to say.
 
         After a stop it begins with the first counter that was not tried. A sync that
-        tried none leaves that as it was.
+        tried none, or failed for a reason that no counter has, leaves that as it was.
         """
-        if self.skipped and not self.failed and not self._has_read:
+        if self._has_skipped_counters and not (self.failed or self.has_read):
             self.failed.add("Nothing could be read: see the warnings.", "")
-        stream, counter_id = self._resume_from or (None, 0)
-        if self._has_tried or stream is None:
-            for name, state in states.items():
-                state.resume_from = counter_id if name == stream else None
         for line in (*self.skipped.lines(), *self.warnings.lines()):
             logger.warning("%s", line)
-        if stream is not None:
+        if self._has_ended:
+            return
+        stream, counter_id = self._resume_from or (None, None)
+        for name in states.keys() & {*self._tried, stream} if self._tried else ():
+            states[name].resume_from = counter_id if name == stream else None
+        if stream in states:
             untried = counted(self._untried, "counter")
             next_sync = f"the next sync begins with counter {counter_id} of {stream}"
             logger.warning("%s not tried; %s.", untried, next_sync)
@@ -121,13 +126,14 @@ class Failures:
     ) -> None:
         is_outage = isinstance(error, errors.OutageError)
         self._outages = self._outages + 1 if is_outage else 0
-        where = f" of {stream}" if self.names_streams else ""
+        where = self.where(stream)
         unknown = isinstance(error, errors.UnknownUploadError)
         advice = ", check its number" if unknown else ""
         template = f"Counter {{}}{where}: {error}".rstrip(".") + f"{advice}."
         if is_outage:
             template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
         if isinstance(error, errors.UnavailableError) and self._skips_unavailable:
+            self._has_skipped_counters = True
             self.skipped.add(f"{template} {SKIPPED}", counter_id)
         else:
             self.failed.add(template, counter_id)

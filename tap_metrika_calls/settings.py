@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as sdk
+from singer_sdk.exceptions import ConfigValidationError
 
 from tap_metrika_calls.output.lines import printable
 from tap_metrika_calls.timestamps import parse_time
@@ -38,6 +39,9 @@ TOKEN_FAULTS = (
     (r"[^A-Za-z0-9._~+/=-]", "a punctuation character"),
     (r"^$", "nothing"),
 )
+BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
+    ("false", "0", "no", "off", ""), False
+)
 _Validator = sdk.extend_validator_with_defaults(sdk.DEFAULT_JSONSCHEMA_VALIDATOR)
 
 
@@ -48,7 +52,11 @@ def config_from_environment(schema: Schema) -> tuple[Config, list[str]]:
         The settings, and the variables with the prefix that are none: Kubernetes sets
         such variables for a service with the tap's name.
     """
-    load_dotenv(find_dotenv(usecwd=True))
+    try:
+        load_dotenv(find_dotenv(usecwd=True))
+    except (OSError, ValueError) as error:
+        line = f"The file .env cannot be read: {type(error).__name__}."
+        raise ConfigValidationError(line, errors=[line]) from None
     config: Config = {}
     unknown = []
     for variable, text in os.environ.items():
@@ -104,7 +112,7 @@ def _parse_text(text: str, kinds: str | list[str]) -> t.Any:  # noqa: ANN401
         if "integer" in kinds and re.fullmatch(r"\s*-?[0-9]+\s*", text):
             return int(text)
         if "boolean" in kinds:
-            return text.strip().lower() in {"true", "1", "yes", "on"}
+            return BOOLEANS.get(text.strip().lower(), text)
         if "object" in kinds or "array" in kinds:
             return json.loads(text)
     return text
@@ -153,6 +161,10 @@ def _describe_contradictions(config: Config) -> Iterator[str]:
             yield f"Setting 'oauth_token': expected a token alone, found {faults[0]}."
     if isinstance(config.get("uploading_ids"), list) and "counter_id" not in config:
         yield "Setting 'uploading_ids' requires 'counter_id'."
+    batches = config.get("batch_config")
+    size = batches.get("batch_size") if isinstance(batches, dict) else None
+    if isinstance(size, int) and size < 1:
+        yield "Setting 'batch_config.batch_size': expected a positive integer."
     for name in ("stream_maps", "emit_activate_version_messages"):
-        if config.get(name) and config.get("batch_config"):
+        if config.get(name) and batches:
             yield f"Setting 'batch_config' cannot be combined with '{name}'."

@@ -28,8 +28,8 @@ if t.TYPE_CHECKING:
 UNKNOWN_STATUS = "Undocumented statuses count as in flight: {}"
 OTHER_TYPE = "Uploads of another type than requested were kept: {}"
 NO_IDS = (
-    "Counter %d: uploading_ids is empty: nothing is read of it. Leave it out to read "
-    "every upload."
+    "Counter %d: uploading_ids is empty: no upload of calls is read. Leave it out to "
+    "read every one."
 )
 
 
@@ -63,7 +63,8 @@ class UploadsStream(MetrikaStream):
         # Discovery needs no API, and starts faster without its libraries.
         from tap_metrika_calls.sync import reader  # noqa: PLC0415
 
-        client, states = self.run.client, self.run.states[self.name]
+        client, failures = self.run.client, self.run.failures
+        states = self.run.states[self.name]
         options = reader.ReadOptions(
             client,
             self.decoder,
@@ -80,13 +81,14 @@ class UploadsStream(MetrikaStream):
         for counter in prefetch(self._in_turn(), start, client.parallel):
             counter_id = counter.selection.counter_id
             try:
-                with self.run.failures.kept_apart(self.name, counter_id):
+                with failures.kept_apart(self.name, counter_id):
                     yield from self._records(counter)
                     self._commit(counter)
+                    failures.has_read |= counter.selection.is_whole or counter.seen > 0
             finally:
                 counter.cancel()
                 unknown, lost = counter.unknown_ids, counter.lost_ids
-                self.run.failures.add_uploads(counter_id, unknown, lost)
+                failures.add_uploads(self.name, counter_id, unknown, lost)
 
     def check(self, tell: Callable[[str], object]) -> int:
         """Tell for each counter how many uploads can be read, by one request each.
@@ -105,6 +107,7 @@ class UploadsStream(MetrikaStream):
         for counter_id, page in zip(ids, pages, strict=True):
             with self.run.failures.kept_apart(self.name, counter_id):
                 count = len(client.wait(page).rows)
+                self.run.failures.has_read = True
                 more = " or more" if count >= LAST_PAGE_ROWS else ""
                 tell(f"Counter {counter_id}: {count}{more} of {self.name} can be read.")
         return len(ids)
@@ -145,8 +148,9 @@ class UploadsStream(MetrikaStream):
         if counter.bookmark is None or self.replication_method != "INCREMENTAL":
             return
         self.run.states[self.name].commit(counter.partition())
+        where = f"{counter.selection.counter_id}{self.run.failures.where(self.name)}"
         for line in counter.bookmark.lines():
-            self.logger.warning("Counter %d: %s", counter.selection.counter_id, line)
+            self.logger.warning("Counter %s: %s", where, line)
         # A batch is announced only when it is full, and the state must not precede it.
         self.run.state_writer.is_changed |= not self.is_batched
         self.run.state_writer.write_if_due()
@@ -195,7 +199,7 @@ class CountersStream(MetrikaStream):
     def read(self) -> Iterator[Record]:
         for raw in self.run.counters.values():
             yield self.decoder.record(self.decoder.decode(raw), {})
-        self.run.failures.add_success()
+        self.run.failures.has_read = True
 
 
 STREAMS: tuple[type[MetrikaStream], ...] = (

@@ -18,7 +18,7 @@ from tap_metrika_calls import settings, termination
 from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.catalog import invalid, normalize_catalog
 from tap_metrika_calls.cli import CommandLineTap
-from tap_metrika_calls.output.lines import counted
+from tap_metrika_calls.output.lines import counted, printable
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS, UploadsStream
@@ -134,13 +134,11 @@ class TapMetrikaCalls(CommandLineTap):
         if not selected:
             self.logger.warning("No stream is selected: nothing is read.")
         run, failures = self.run, self.run.failures
-        uploads = [each for each in selected if isinstance(each, UploadsStream)]
-        failures.names_streams = len(uploads) > 1
         try:
             for stream in selected:
                 stream.sync()
-            for stream in uploads:
-                if stream.postponed:
+            for stream in selected:
+                if isinstance(stream, UploadsStream) and stream.postponed:
                     stream.sync()
             if termination.received() is None:
                 failures.finish(run.states, self.logger)
@@ -170,6 +168,8 @@ class TapMetrikaCalls(CommandLineTap):
     def _selected_streams(self) -> list[MetrikaStream]:
         """Return the streams, beginning with the one where the last sync stopped."""
         selected = [stream for stream in self.metrika_streams if stream.selected]
+        uploads = [each for each in selected if isinstance(each, UploadsStream)]
+        self.run.failures.names_streams = len(uploads) > 1
         for index, stream in enumerate(selected):
             state = self.run.states.get(stream.name)
             if state is not None and state.resume_from is not None:
@@ -190,7 +190,7 @@ class TapMetrikaCalls(CommandLineTap):
         for variable in unknown:
             name = variable.removeprefix(settings.PREFIX).lower()
             meant = settings.hint(name, schema["properties"])
-            cls.logger.warning("Unknown variable %s: %s", variable, meant)
+            cls.logger.warning("Unknown variable %s: %s", printable(variable), meant)
         return settings.normalize_config(config)
 
     def _activate_versions(self, streams: list[MetrikaStream]) -> None:

@@ -8,7 +8,7 @@ one hour, and what was in flight in the last sync.
 from __future__ import annotations
 
 import typing as t
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tap_metrika_calls.output.lines import counted, listed
 from tap_metrika_calls.sync.state import FullRead, Partition
@@ -16,13 +16,13 @@ from tap_metrika_calls.timestamps import format_time, parse_time
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from tap_metrika_calls.sync.records import UploadRow
 
 FINAL_STATUSES = frozenset({"PROCESSED", "LINKAGE_FAILURE"})
 STATUSES = FINAL_STATUSES | {"PREPARED", "UPLOADED", "EXPORTED", "MATCHED"}
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no bookmark is older
 LATE_VISIBILITY = timedelta(hours=1)
 ORDER_TOLERANCE = timedelta(hours=1)
 STOP_MARGIN = LATE_VISIBILITY + ORDER_TOLERANCE
@@ -66,14 +66,16 @@ class Bookmark:
         self._in_flight_days = in_flight_days
         self._tracked = frozenset(last.in_flight)
         self._full_read = last.full_read
-        self._value = value = parse_time(last.replication_key_value)
+        self._value = value = _bookmark_time(last.replication_key_value)
         self._recorded_start = recorded = parse_time(last.start_date)
         self.is_in_future = value is not None and value > now
         is_moved = recorded is not None and (
             start_date is None or start_date < recorded
         )
+        # What a full read will recover must not be passed over either.
+        full = self._full_read and _bookmark_time(self._full_read.bookmark)
         if value is not None and start_date is not None and start_date != recorded:
-            is_moved |= start_date > value - LATE_VISIBILITY
+            is_moved |= start_date > (full or value) - LATE_VISIBILITY
         if value is None or self.is_in_future or is_moved:
             self._value = self._full_read = None
             self._recorded_start = start_date
@@ -96,7 +98,7 @@ class Bookmark:
         What was passed so far is newer than either floor.
         """
         if self._full_read is not None:
-            self.floor = self._floor(parse_time(self._full_read.bookmark))
+            self.floor = self._floor(_bookmark_time(self._full_read.bookmark))
         self.may_stop_early = False
 
     def observe_page(self, rows: Iterable[UploadRow]) -> bool:
@@ -151,7 +153,7 @@ class Bookmark:
         newest = self._newest or self._value
         if newest is None or not self._rows:
             return self._last
-        value = min(max(newest, self._value or newest), self._now)
+        value = max(min(max(newest, self._value or newest), self._now), EPOCH)
         self.is_held = len(self._in_flight) > MAX_IN_FLIGHT
         if self.is_held:
             value = min(value, *self._in_flight.values())
@@ -189,3 +191,9 @@ class Bookmark:
             return self._start_date
         floor = value - LATE_VISIBILITY
         return max(floor, self._start_date or floor)
+
+
+def _bookmark_time(text: str | None) -> datetime | None:
+    """Return a bookmark from which hours can be subtracted."""
+    value = parse_time(text)
+    return value and max(value, EPOCH)
