@@ -92,8 +92,9 @@ def show(table: list[tuple[str, ...]], overheads: list[tuple[str, list[float]]])
 
 def try_local() -> Trial:
     """Try LocalExecutor on one machine."""
-    logins = [Login(f"login{number}", "office") for number in range(1, 5)]
-    logins += [Login(f"client{number}", "office", "agency") for number in (1, 2)]
+    share = 14  # two loads at once, so that others wait
+    logins = [Login(f"login{n}", "office", share=share) for n in range(1, 5)]
+    logins += [Login(f"client{n}", "office", "agency", share) for n in (1, 2)]
     with trial("local", "LocalExecutor", logins) as (made, _):
         made.write_accounts(egress={})
         made.airflow.start()

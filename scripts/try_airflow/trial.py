@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from orchestrate.accounts import PATH_VARIABLE, read_accounts
+from orchestrate.accounts import DEFAULT_RATE, PATH_VARIABLE, read_accounts
 from orchestrate.meltano import DATABASE, PROJECT
 from orchestrate.plan import pools
 from sandbox import Sandbox
@@ -54,11 +54,13 @@ class Login:
         name: Whose counters are read.
         egress: Name of the address.
         agency: Whose token it is read with, if not its own.
+        share: Requests per second.
     """
 
     name: str
     egress: str
     agency: str = ""
+    share: int = DEFAULT_RATE
 
     @property
     def connection(self) -> str:
@@ -76,6 +78,7 @@ class Login:
             "connection": self.connection,
             "egress": self.egress,
             "schedule": "yearly",
+            "requests_per_second": self.share,
         }
         if self.agency:
             return {"ulogin": self.name, "counters": list(counters), **rest}

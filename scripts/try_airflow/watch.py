@@ -52,11 +52,14 @@ class Watch:
                     self.taps.add(command)
                 if SECRET in command:
                     self.shown.add(command)
-            for path in self._folder.glob(SETTINGS):
-                with contextlib.suppress(FileNotFoundError):
-                    self.files.add(path)
-                    if path.stat().st_mode & OTHERS:
-                        self.shown.add(f"{path}: others may read it")
+            with contextlib.suppress(FileNotFoundError):  # a folder that goes meanwhile
+                self._look_at_files()
+
+    def _look_at_files(self) -> None:
+        for path in self._folder.glob(SETTINGS):
+            if path.stat().st_mode & OTHERS:
+                self.shown.add(f"{path}: others may read it")
+            self.files.add(path)
 
 
 def command_lines() -> Iterator[str]:
