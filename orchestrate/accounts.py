@@ -27,11 +27,40 @@ DEFAULT_LOADER: str = SCHEMA["properties"]["loader"]["default"]
 DEFAULT_RATE: int = LOGIN_SCHEMA["properties"]["requests_per_second"]["default"]
 
 # Parsed once for every task: the C loader takes a tenth of the time.
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if t.TYPE_CHECKING:
+    FastLoader = yaml.SafeLoader
+else:
+    FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class AccountsError(Exception):
     """The file cannot be used; each line of the text is one mistake."""
+
+
+class TwiceError(yaml.MarkedYAMLError):
+    """A key is there twice: YAML would take the last one without a word."""
+
+
+class Loader(FastLoader):
+    """Reads YAML in which no key is there twice."""
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 (as PyYAML has it)
+    ) -> dict[t.Hashable, t.Any]:
+        """Read a mapping.
+
+        Raises:
+            TwiceError: If a key is there twice.
+        """
+        seen: list[object] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise TwiceError(problem=key.value, problem_mark=key.start_mark)
+            seen.append(key.value)
+        mapping: dict[t.Hashable, t.Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 @dataclass(frozen=True)
@@ -87,7 +116,10 @@ def read_accounts(path: Path) -> Accounts:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}" if mark else "the file"
-        message = f"{path.name}: {place}: not valid YAML"
+        text = "not valid YAML"
+        if isinstance(error, TwiceError):
+            text = f"the key {error.problem} is there twice"
+        message = f"{path.name}: {place}: {text}"
         raise AccountsError(message) from None
     problems = list(_schema_problems(document)) or list(_relation_problems(document))
     if problems:
@@ -96,11 +128,11 @@ def read_accounts(path: Path) -> Accounts:
         loader=document.get("loader", DEFAULT_LOADER),
         egress=document["egress"],
         schedules=document["schedules"],
-        accounts=tuple(map(_account, document["logins"])),
+        accounts=tuple(_account(row, document["egress"]) for row in document["logins"]),
     )
 
 
-def _account(row: dict[str, t.Any]) -> Account:
+def _account(row: dict[str, t.Any], egress: dict[str, int]) -> Account:
     return Account(
         name=row.get("ulogin") or row["login"],
         is_delegated="ulogin" in row,
@@ -108,7 +140,9 @@ def _account(row: dict[str, t.Any]) -> Account:
         egress=row["egress"],
         schedule=row["schedule"],
         counters=tuple(row.get("counters", ())),
-        requests_per_second=row.get("requests_per_second", DEFAULT_RATE),
+        requests_per_second=row.get(
+            "requests_per_second", min(DEFAULT_RATE, egress[row["egress"]])
+        ),
     )
 
 
@@ -135,9 +169,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
             yield f"{key} is missing: expected {expected}"
     elif error.validator == "additionalProperties":
         known = schema["properties"]
-        for key in map(
-            str, set(t.cast("dict[str, object]", error.instance)) - set(known)
-        ):
+        given = t.cast("dict[str, object]", error.instance)
+        for key in sorted(map(str, set(given) - set(known))):
             close = difflib.get_close_matches(key, known, n=1)
             hint = f", did you mean {close[0]}?" if close else ""
             yield f"unknown key {key}{hint}"
@@ -176,7 +209,7 @@ def _relation_problems(document: dict[str, t.Any]) -> Iterator[str]:
         for key, names in (("egress", egress), ("schedule", schedules)):
             if row[key] not in names:
                 yield f"{place}: {key}: expected one of {', '.join(names)}"
-        if row.get("requests_per_second", DEFAULT_RATE) > egress.get(row["egress"], 30):
+        if row.get("requests_per_second", 1) > egress.get(row["egress"], 30):
             yield f"{place}: requests_per_second: expected no more than its egress has"
         other = shared.setdefault(row["connection"], row)
         for key in ("egress", "schedule"):

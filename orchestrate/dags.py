@@ -26,7 +26,15 @@ from airflow.sdk.exceptions import (
 )
 
 from orchestrate.accounts import accounts_path, read_accounts
-from orchestrate.meltano import FinalRunError, Run, RunError, environment, load_command
+from orchestrate.meltano import (
+    FinalRunError,
+    Run,
+    RunError,
+    environment,
+    load_command,
+    remove_left_files,
+    report_settings,
+)
 from orchestrate.plan import REPORT_POOL, dag_plans, failures
 
 if t.TYPE_CHECKING:
@@ -53,9 +61,16 @@ LONGEST_RUN = timedelta(hours=3)  # a day's quota, at one request per second, is
 class Meltano(BaseOperator):
     """Runs a command of Meltano in the project of the worker."""
 
-    def __init__(self, *, command: Sequence[str], **kwargs: t.Any) -> None:
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        defaults: dict[str, str] | None = None,
+        **kwargs: t.Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.command = command
+        self.defaults = defaults or {}
         self.process = Run(self.log.info)
 
     def execute(self, context: object) -> None:  # noqa: ARG002
@@ -74,7 +89,8 @@ class Meltano(BaseOperator):
             AirflowException: If it failed otherwise.
         """
         try:
-            self.process.run(command, environment(os.environ, settings))
+            given = environment(os.environ, settings)
+            self.process.run(command, {**self.defaults, **given})
         except FinalRunError as error:
             raise AirflowFailException(error) from None
         except RunError as error:
@@ -106,7 +122,7 @@ class Prepare(Meltano):
 class LoadLogin(Meltano):
     """Loads the uploads of one login.
 
-    The token is read from Airflow's connection here, and goes to the tap through the
+    The token is read from Airflow's connection here, and goes to Meltano through the
     environment of its process: it is in no argument, template, XCom or log.
     """
 
@@ -133,6 +149,8 @@ class LoadLogin(Meltano):
         if (self.dag_id, self.login) not in PLANNED:
             message = f"{self.login} was taken from this schedule"
             raise AirflowSkipException(message)
+        os.umask(0o077)  # Meltano writes the token into a file, until the load ends
+        remove_left_files(self.login)
         self.meltano(self.command, {**self.settings, "OAUTH_TOKEN": self.token()})
 
     def token(self) -> str:
@@ -176,6 +194,7 @@ def build(plan: DagPlan) -> None:
         report = Meltano(
             task_id="report",
             command=("meltano", "run", "report"),
+            defaults=report_settings(ACCOUNTS.loader),
             pool=REPORT_POOL,
             trigger_rule=TriggerRule.ALL_DONE,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import typing as t
@@ -17,6 +18,7 @@ EXTRACTOR = "tap-metrika-calls"
 PREFIX = "TAP_METRIKA_CALLS_"
 DATABASE = "MELTANO_DATABASE_URI"
 PROJECT = "MELTANO_PROJECT_ROOT"
+ENGINE = "METRIKA_CALLS_TARGET"  # of the profile in transform/
 
 # What a row of the file of logins decides, whatever the worker's environment says.
 OWN_SETTINGS = (
@@ -73,13 +75,26 @@ def environment(
     return {**kept, "NO_COLOR": "1", **given}
 
 
+def report_settings(loader: str) -> dict[str, str]:
+    """Return what the report is about, where the worker's environment does not say it.
+
+    Without it, that would be any file of DuckDB that lies in the project.
+    """
+    return {ENGINE: loader.removeprefix("target-")}
+
+
 def project_folder() -> Path:
+    """Return where the Meltano project of this worker is, or should be."""
+    return Path(os.environ.get(PROJECT) or Path(__file__).parents[1])
+
+
+def usable_project() -> Path:
     """Return the Meltano project of this worker.
 
     Raises:
         RunError: If this worker cannot run it.
     """
-    folder = Path(os.environ.get(PROJECT) or Path(__file__).parents[1])
+    folder = project_folder()
     if not (folder / "meltano.yml").is_file():
         message = f"No Meltano project in {folder} on this worker: set {PROJECT}"
         raise RunError(message)
@@ -88,6 +103,16 @@ def project_folder() -> Path:
         message = f"{DATABASE} is not set on this worker: workers share one state"
         raise RunError(message)
     return folder
+
+
+def remove_left_files(login: str) -> None:
+    """Delete what loads of a login that were killed left behind on this worker.
+
+    Meltano writes the settings of the tap into a file, the token too, for as long as a
+    load runs.
+    """
+    folder = project_folder() / ".meltano" / "run" / "elt" / login
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Run:
@@ -129,7 +154,7 @@ class Run:
         try:
             self._process = subprocess.Popen(  # noqa: S603
                 command,
-                cwd=project_folder(),
+                cwd=usable_project(),
                 env=env,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

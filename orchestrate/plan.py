@@ -93,18 +93,19 @@ def failures(
         logins: Logins of each mapped task, by index.
 
     Returns:
-        One line, or nothing if all went well. A login that was removed is skipped.
+        One line, with the logins in their order, or nothing if all went well. A login
+        that was removed is skipped.
     """
     names = {
         f"{task_id}_{index}": login
         for task_id, mapped in logins.items()
         for index, login in enumerate(mapped)
     }
-    failed = [task for task, state in states.items() if state not in WELL]
+    failed = {task: state for task, state in states.items() if state not in WELL}
     if not failed:
         return ""
     tasks = [task for task in failed if task not in names]
-    lost = [names[task] for task in failed if task in names]
+    lost = [login for task, login in names.items() if task in failed]
     parts = []
     if lost:
         parts.append(f"{len(lost)} of {len(names)} logins failed: {', '.join(lost)}")

@@ -203,6 +203,10 @@ class MockApi:
         often = math.inf if times is None else times
         self.plan.add(Planned(path, often, response=(status, headers, body)))
 
+    def recover(self) -> None:
+        """Forget the responses and faults that still wait for requests."""
+        self.plan.clear()
+
     @property
     def throttled(self) -> int:
         """How many responses said that a quota is exceeded."""

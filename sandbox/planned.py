@@ -55,6 +55,10 @@ class Plan:
         """Add something; what was added earlier comes first."""
         self._planned.append(planned)
 
+    def clear(self) -> None:
+        """Forget all that is planned."""
+        self._planned.clear()
+
     def take(self, path: str) -> Planned | None:
         """Return what is planned for a request."""
         for planned in self._planned:

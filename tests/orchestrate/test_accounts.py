@@ -8,7 +8,13 @@ import typing as t
 import pytest
 import yaml
 
-from orchestrate.accounts import FOLDER, SCHEMA, AccountsError, read_accounts
+from orchestrate.accounts import (
+    DEFAULT_RATE,
+    FOLDER,
+    SCHEMA,
+    AccountsError,
+    read_accounts,
+)
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +167,8 @@ def test_a_token_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("egress: [", "accounts.yml: line 2: not valid YAML"),
+        ("{[1]: 2}", "accounts.yml: line 1: not valid YAML"),
+        ("a: 1\na: 2", "accounts.yml: line 2: the key a is there twice"),
         ("- 1", "accounts.yml: expected egress, schedules and logins"),
         ("", "accounts.yml: expected egress, schedules and logins"),
     ],
@@ -173,6 +181,15 @@ def test_a_file_that_is_something_else(
     with pytest.raises(AccountsError) as caught:
         read_accounts(path)
     assert str(caught.value) == expected
+
+
+def test_a_login_takes_no_more_than_a_small_address_has(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.yml"
+    path.write_text(
+        yaml.safe_dump({**VALID, "egress": {"office": 3, "cloud": 30}}), "utf-8"
+    )
+    rates = [account.requests_per_second for account in read_accounts(path).accounts]
+    assert rates == [3, DEFAULT_RATE]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

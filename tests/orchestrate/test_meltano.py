@@ -7,7 +7,9 @@ import threading
 import typing as t
 
 import pytest
+import yaml
 
+from orchestrate.accounts import DEFAULT_LOADER, FOLDER
 from orchestrate.meltano import (
     DATABASE,
     OWN_SETTINGS,
@@ -18,6 +20,8 @@ from orchestrate.meltano import (
     RunError,
     environment,
     load_command,
+    remove_left_files,
+    report_settings,
 )
 from sandbox import TOKEN, Sandbox
 from tests.support import TAP, clean_environment
@@ -63,6 +67,25 @@ def test_the_command_holds_no_secret_and_names_the_state() -> None:
         "tap-metrika-calls",
         "target-postgres",
     ]
+
+
+def test_the_report_is_about_the_warehouse_that_is_loaded() -> None:
+    profiles = yaml.safe_load(
+        (FOLDER.parent / "transform" / "profiles.yml").read_text("utf-8")
+    )
+    ((variable, engine),) = report_settings(DEFAULT_LOADER).items()
+    assert variable in profiles["metrika_calls"]["target"]
+    assert profiles["metrika_calls"]["outputs"][engine]["type"] == "postgres"
+
+
+def test_what_a_killed_load_left_is_deleted_of_this_login_alone(project: Path) -> None:
+    folder = project / ".meltano" / "run" / "elt"
+    for login in ("shop", "shop2"):
+        (folder / login / "run").mkdir(parents=True)
+        (folder / login / "run" / "tap.1.config.json").touch()
+    remove_left_files("shop")
+    assert [path.parts[-3] for path in folder.rglob("*.json")] == ["shop2"]
+    remove_left_files("new")
 
 
 def test_what_a_command_prints_is_logged() -> None:

@@ -57,8 +57,8 @@ def test_logins_are_grouped_by_what_a_mapped_task_cannot_vary() -> None:
         for group in plan.groups
     }
     assert groups == {
-        "office_5_per_second": ("office", 5, ["a", "d"]),
-        "cloud_5_per_second": ("cloud", 5, ["b"]),
+        "office_7_per_second": ("office", 7, ["a", "d"]),
+        "cloud_7_per_second": ("cloud", 7, ["b"]),
         "office_8_per_second": ("office", 8, ["c"]),
     }
     assert not any(group.is_sequential for group in plan.groups)
@@ -109,5 +109,7 @@ def test_failures_are_named_by_login() -> None:
     assert failures({**states, "report": "failed"}, logins) == (
         "1 of 3 logins failed: b; tasks failed: report"
     )
+    both = {"load_2": "failed", "load_1": "failed"}
+    assert failures(both, logins) == "2 of 3 logins failed: b, c"
     lost = {"prepare": "failed", "load": "upstream_failed"}
     assert failures(lost, {"load": []}) == "tasks failed: prepare, load"
