@@ -67,6 +67,21 @@ def test_a_map_that_fails_stops_the_sync(
     assert run.messages[-1]["type"] == "STATE"
 
 
+def test_a_map_that_fails_leaves_the_place_to_begin(
+    api: Sandbox, documented: JSON
+) -> None:
+    for number in (8, 9):
+        api.add_counter(number, uploads=1)
+    partitions = [{"context": {"counter_id": 7}}]
+    state = {"bookmarks": {CALLS: {"partitions": partitions, "resume_from": 8}}}
+    maps = {"x": "record['x']"}
+    run = sync(config_for(api, stream_maps={CALLS: maps}), state)
+    assert documented["counter_id"] == 7
+    assert (run.code, len(run.errors)) == (1, 1)
+    assert run.state["bookmarks"][CALLS]["resume_from"] == 8
+    assert "not tried" not in run.log
+
+
 def test_the_recipe_for_failed_uploads(api: Sandbox, documented: JSON) -> None:
     api.add_upload(7, id=13, status="LINKAGE_FAILURE")
     api.add_upload(7, id=14, status=None)

@@ -249,6 +249,16 @@ def test_a_column_that_a_saved_catalog_lacks_is_one_warning(
     assert "catalog" in line
 
 
+@pytest.mark.parametrize("column", ["counter_id", "id", "create_time"])
+def test_a_saved_catalog_has_to_have_the_keys(api: Sandbox, column: str) -> None:
+    run = sync(config_for(api), None, typed(**{column: None}))
+    assert (run.code, run.lines) == (1, [])
+    (line,) = run.errors
+    assert f"'{CALLS}'" in line
+    assert "Run discovery again" in line
+    assert api.requests == []
+
+
 @pytest.mark.parametrize("value", ["null", "8", '"7"', '{"a": 1}'])
 @pytest.mark.parametrize("lookup", ["by_id", "list"])
 def test_a_field_of_that_name_does_not_replace_the_counter(

@@ -100,6 +100,51 @@ def test_a_run_that_can_read_nothing_begins_where_the_last_one_ended(
     assert [counter_id for _, counter_id in read(third)][:2] == [3, 4]
 
 
+@pytest.mark.parametrize(
+    ("fault", "chosen", "streams"),
+    [
+        ("503", {}, [CALLS]),
+        ("429", {"counters": []}, [CALLS]),
+        (None, {}, ["counters"]),
+        (None, {}, []),
+    ],
+    ids=["no list of counters", "no counter", "another stream", "no stream"],
+)
+def test_a_run_that_tries_no_counter_leaves_the_place_to_begin(
+    api: Sandbox,
+    short_pauses: None,
+    fault: str | None,
+    chosen: JSON,
+    streams: list[str],
+) -> None:
+    assert short_pauses is None
+    for number in range(1, 5):
+        api.add_counter(number, uploads=1)
+    config = config_for(api, max_parallel_requests=1)
+    (first,) = runs(api, config, 1, 3)
+    api.quotas = None
+    if fault:
+        api.fail(fault, times=100, path="/counters")
+    second = sync(config | chosen, first.state, catalog_of(*streams))
+    before, after = (run.state["bookmarks"][CALLS] for run in (first, second))
+    assert before["resume_from"] == after["resume_from"] == 3
+
+
+def test_runs_after_the_end_of_the_quota_starve_no_counter(api: Sandbox) -> None:
+    for number in range(1, 9):
+        api.add_counter(number, uploads=1)
+    state: JSON | None = None
+    seen: set[tuple[str, int]] = set()
+    for number in range(6):
+        if number % 2 == 0:
+            api.quotas = Quotas(per_day=5)
+            api.reset()
+        run = sync(config_for(api, max_parallel_requests=1), state)
+        state = run.state
+        seen |= set(read(run))
+    assert seen == {(CALLS, number) for number in range(1, 9)}
+
+
 def test_a_counter_that_left_the_configuration_is_no_place_to_begin(
     api: Sandbox,
 ) -> None:

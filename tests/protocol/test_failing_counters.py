@@ -248,6 +248,19 @@ def test_nothing_but_unavailable_counters_fails_all_the_same(api: Sandbox) -> No
     assert run.messages[-1]["type"] == "STATE"
 
 
+@pytest.mark.parametrize("lookup", ["by_id", "list"])
+def test_unknown_uploads_beside_unavailable_counters_are_nothing_either(
+    api: Sandbox, lookup: str
+) -> None:
+    api.add_counter(1)
+    unknown = {"counter_id": 1, "uploading_ids": [5]}
+    settings = config_for(api, on_unavailable="skip", lookup=lookup)
+    alone = sync(settings | {"counters": [unknown]})
+    assert (alone.code, alone.ids, len(alone.warnings)) == (0, [], 1)
+    both = sync(settings | {"counters": [unknown, {"counter_id": 2}]})
+    assert (both.code, len(both.errors), len(both.warnings)) == (1, 1, 2)
+
+
 def test_what_another_stream_could_read_counts(api: Sandbox) -> None:
     api.add_counter(1, uploads=2, inaccessible=True)
     catalog = catalog_of("calls_uploadings", "counters")

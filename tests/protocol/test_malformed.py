@@ -29,6 +29,21 @@ def listed(api: Sandbox, *uploadings: str, **settings: object) -> Run:
     return run
 
 
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00Z", "1969-12-31T23:30:00Z"])
+def test_a_time_before_all_others_leaves_a_usable_bookmark(
+    api: Sandbox, created: str
+) -> None:
+    first = listed(api, json.dumps(GOOD | {"create_time": created}))
+    assert first.records()[0]["create_time"] == created
+    again = sync(config_for(api), first.state)
+    assert (first.code, again.code) == (0, 0)
+    damaged = first.state
+    (partition,) = damaged["bookmarks"]["calls_uploadings"]["partitions"]
+    partition["replication_key_value"] = created
+    partition["full_read"] = {"at": "9999-12-31T23:59:59Z", "bookmark": created}
+    assert sync(config_for(api), damaged).code == 0
+
+
 @pytest.mark.parametrize(
     "uploading",
     [

@@ -209,7 +209,17 @@ def test_batches_exclude_some_settings(api: Sandbox, other: t.Any) -> None:
     assert next(iter(other)) in line
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", "null", '"CANARY"', "{'a': 1}"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_has_a_record(api: Sandbox, size: int) -> None:
+    run = sync(config_for(api, batch_config=BATCHES | {"batch_size": size}))
+    assert one_line(run) == (
+        "Setting 'batch_config.batch_size': expected a positive integer."
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '[["a", 1]]', "[1]", "{", "null", '"CANARY"', "{'a': 1}"]
+)
 @pytest.mark.parametrize("option", ["config", "state", "catalog"])
 def test_a_file_that_is_no_json_object(api: Sandbox, option: str, content: str) -> None:
     contents: JSON = {"config": config_for(api), option: content}
@@ -254,6 +264,7 @@ def from_environment(api: Sandbox, **variables: str) -> Run:
         ("start_date", CANARY, "date"),
         ("lookup", CANARY, "auto"),
         ("max_attempts", CANARY, "expected"),
+        ("emit_activate_version_messages", CANARY, "true or false"),
         ("api_url", "https://a..b", "expected"),
     ],
 )
@@ -286,6 +297,23 @@ def test_an_unknown_variable_is_only_a_warning(
     (line,) = [line for line in run.warnings if re.search(rf"\b{PREFIX}{name}\b", line)]
     assert hint in line
     assert CANARY not in run.log
+
+
+def test_a_variable_is_one_line_whatever_its_name(api: Sandbox) -> None:
+    api.add_counter(7, uploads=1)
+    run = from_environment(api, COUNTER_ID="7", **{"A\nERROR | forged": "1"})
+    assert run.code == 0
+    (line,) = [line for line in run.log.splitlines() if "forged" in line]
+    assert "Unknown variable" in line
+
+
+def test_a_file_of_variables_that_is_no_utf_8(
+    api: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes("# звонки".encode("cp1251"))
+    line = one_line(from_environment(api, COUNTER_ID="7"))
+    assert ".env" in line
 
 
 def test_variables_are_read_only_when_asked_for(api: Sandbox) -> None:

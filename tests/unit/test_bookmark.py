@@ -192,6 +192,12 @@ def test_a_start_date_that_moved_back_reads_from_there() -> None:
     assert left(resume(last, day(1))) is last, "nothing was received"
 
 
+def test_a_start_date_past_the_last_full_read_reads_from_there() -> None:
+    last = partition_of(day(20), read_at=day(20), read_bookmark=day(10))
+    assert not from_start(last, day(9))
+    assert from_start(last, day(11)), "or a later full read would not go back to it"
+
+
 def test_without_a_start_date_all_was_read() -> None:
     assert not from_start(partition_of(day(20)), None)
     assert not from_start(partition_of(day(20)), day(15))
