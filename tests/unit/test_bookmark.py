@@ -194,8 +194,14 @@ def test_a_start_date_that_moved_back_reads_from_there() -> None:
 
 def test_a_start_date_past_the_last_full_read_reads_from_there() -> None:
     last = partition_of(day(20), read_at=day(20), read_bookmark=day(10))
-    assert not from_start(last, day(9))
-    assert from_start(last, day(11)), "or a later full read would not go back to it"
+    starts = {}
+    for start in (day(9), day(11)):
+        bookmark = resume(last, start)
+        observe(bookmark, Row(1, day(21)))
+        starts[start] = left(bookmark).start_date
+    assert starts[day(9)] is None
+    # It is remembered, so that a full read goes back once it is removed.
+    assert starts[day(11)] == format_time(day(11))
 
 
 def test_without_a_start_date_all_was_read() -> None:
