@@ -9,7 +9,7 @@ from itertools import islice
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-MAX_PAGES_AHEAD = 3  # of one list, so that two requests at most are beyond its end
+MAX_PAGES_AHEAD = 2  # of one list: its pages may have megabytes
 
 _T = t.TypeVar("_T")
 _Item = t.TypeVar("_Item")
