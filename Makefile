@@ -7,8 +7,8 @@ export UV := $(CURDIR)/$(TOOLS)/bin/uv
 # The tests start hundreds of processes: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --frozen
-# Some tests wait for most of their time: three workers keep two cores busy.
-PYTEST := pytest -n 3 --dist loadscope --no-loadscope-reorder
+# Some tests wait for most of their time: four workers keep two cores busy.
+PYTEST := pytest -n 4 --dist loadscope --no-loadscope-reorder
 DBT := $(TOOLS)/transform/bin
 
 .PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-clickhouse test-long coverage lint workflows bench generate mutation audit clean
