@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from scripts import generate
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(
+    version("singer-sdk").startswith("0.55"),
+    reason="singer-sdk 0.55 adds to --about: the files are made with the locked version",
+)
 
 
 def test_nothing_has_drifted() -> None:

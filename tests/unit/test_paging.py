@@ -315,9 +315,7 @@ def test_the_first_page_is_requested_before_reading() -> None:
     assert listed.submitted == [0]
 
 
-@pytest.mark.parametrize(
-    ("parallel", "ahead"), [(1, 1), (2, 2), (3, 2), (100, 2)]
-)
+@pytest.mark.parametrize(("parallel", "ahead"), [(1, 1), (2, 2), (3, 2), (100, 2)])
 def test_pages_ahead_are_bounded(parallel: int, ahead: int) -> None:
     listed = List(range(1, 1_001))
     reader = listed.reader(parallel=parallel)
