@@ -14,7 +14,7 @@ from scripts import generate
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(
     version("singer-sdk").startswith("0.55"),
-    reason="singer-sdk 0.55 adds to --about: the files are made with the locked version",
+    reason="singer-sdk 0.55 adds to --about; the files are made with the lock",
 )
 
 
