@@ -4,8 +4,9 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS := true
 export MELTANO_VERSION := 4.4.1
 export UV := $(CURDIR)/$(TOOLS)/bin/uv
-# The tests start hundreds of processes: let Python keep what it compiled.
-unexport PYTHONDONTWRITEBYTECODE
+# The tests start hundreds of processes: let Python keep what it compiled. The
+# environment is `.venv`, whatever uv was told elsewhere.
+unexport PYTHONDONTWRITEBYTECODE UV_PROJECT_ENVIRONMENT
 RUN := "$(UV)" run --frozen
 # Some tests wait for most of their time: four workers keep two cores busy.
 PYTEST := pytest -n 4 --dist loadscope --no-loadscope-reorder
