@@ -69,14 +69,7 @@ class Bookmark:
         self._value = value = _bookmark_time(last.replication_key_value)
         self._recorded_start = recorded = parse_time(last.start_date)
         self.is_in_future = value is not None and value > now
-        is_moved = recorded is not None and (
-            start_date is None or start_date < recorded
-        )
-        # What a full read will recover must not be passed over either.
-        full = self._full_read and _bookmark_time(self._full_read.bookmark)
-        if value is not None and start_date is not None and start_date != recorded:
-            is_moved |= start_date > (full or value) - LATE_VISIBILITY
-        if value is None or self.is_in_future or is_moved:
+        if value is None or self.is_in_future or self._is_start_moved(value, recorded):
             self._value = self._full_read = None
             self._recorded_start = start_date
         self.floor = self._floor(self._value)
@@ -185,6 +178,16 @@ class Bookmark:
             )
         if self.is_held:
             yield HELD.format(len(self._in_flight))
+
+    def _is_start_moved(self, value: datetime, recorded: datetime | None) -> bool:
+        """Return whether more, or less, is wanted than the bookmarks stand for."""
+        start = self._start_date
+        if start is None or start == recorded:
+            return start != recorded
+        # What a full read will recover must not be passed over either.
+        full = self._full_read and _bookmark_time(self._full_read.bookmark)
+        is_earlier = recorded is not None and start < recorded
+        return is_earlier or start > (full or value) - LATE_VISIBILITY
 
     def _floor(self, value: datetime | None) -> datetime | None:
         if value is None:
