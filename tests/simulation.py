@@ -335,6 +335,8 @@ class Api:
             if not offset:
                 self.traffic.emptied.add(key)
             return 200, {"uploadings": []}
+        if offset and not rows:  # which is like an empty response
+            self.traffic.fired["all_deleted"] += 1
         page = rows[offset : offset + min(limit, self.page_cap or limit)]
         return 200, {"uploadings": [u.row(self.now) for u in page]}
 
@@ -978,6 +980,7 @@ class Simulation(RuleBasedStateMachine):
             or (closed and not self._emitted)
             or any(name.startswith("quota") for name in traffic.errors)
             or traffic.fired["reorder"]
+            or traffic.fired["all_deleted"]
             or disturbances + is_rough > 1
         )
         if not may_fail:
