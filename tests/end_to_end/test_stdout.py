@@ -29,6 +29,7 @@ from tests.support import (
 if t.TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from sandbox import Sandbox
     from tests.end_to_end.conftest import Uploads
@@ -87,6 +88,19 @@ def run_of(process: subprocess.Popen[str], out: bytes) -> Run:
     return Run(ended.code, out.decode().splitlines(), ended.log)
 
 
+def running_into(
+    descriptor: int, config: Path, unbuffered: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Start the tap with this as its standard output."""
+    return running(
+        "--config",
+        config,
+        cwd=config.parent,
+        env=environment(unbuffered),
+        stdout=descriptor,
+    )
+
+
 def assert_everything(run: Run, uploads: Uploads) -> None:
     """Assert that a run wrote all uploads, and then their state."""
     assert run.code == 0
@@ -101,13 +115,7 @@ def test_a_signal_while_the_pipe_is_full_cuts_no_line(
 ) -> None:
     with (
         pipe() as (read, write),
-        running(
-            "--config",
-            config,
-            cwd=config.parent,
-            env=environment(unbuffered),
-            stdout=write,
-        ) as process,
+        running_into(write, config, unbuffered) as process,
     ):
         wait_until_full(write)
         os.close(write)
@@ -125,13 +133,7 @@ def test_a_pause_of_the_process_loses_no_record(
 ) -> None:
     with (
         pipe() as (read, write),
-        running(
-            "--config",
-            config,
-            cwd=config.parent,
-            env=environment(unbuffered),
-            stdout=write,
-        ) as process,
+        running_into(write, config, unbuffered) as process,
     ):
         out = b""
         for _ in range(2):
@@ -152,13 +154,7 @@ def test_a_pipe_that_does_not_block_gets_everything(
 ) -> None:
     with pipe() as (read, write):
         os.set_blocking(write, False)
-        with running(
-            "--config",
-            config,
-            cwd=config.parent,
-            env=environment(unbuffered),
-            stdout=write,
-        ) as process:
+        with running_into(write, config, unbuffered) as process:
             wait_until_full(write)
             os.close(write)
             result = run_of(process, read_all(read))
@@ -170,13 +166,7 @@ def test_a_pipe_that_does_not_block_gets_everything(
 def test_a_full_disk_is_one_plain_line(config: Path, unbuffered: str) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        with running(
-            "--config",
-            config,
-            cwd=config.parent,
-            env=environment(unbuffered),
-            stdout=full,
-        ) as process:
+        with running_into(full, config, unbuffered) as process:
             result = finish(process)
     finally:
         os.close(full)

@@ -23,6 +23,13 @@ def read(run: Run) -> list[tuple[str, int]]:
     return list(dict.fromkeys(keys))
 
 
+def add_counters(api: Sandbox, count: int, **uploads: t.Any) -> list[JSON]:
+    """Add counters with so many uploads each, and return them as a setting."""
+    for number in range(1, count + 1):
+        api.add_counter(number, **uploads)
+    return [{"counter_id": number} for number in range(1, count + 1)]
+
+
 def runs(
     api: Sandbox, config: JSON, count: int, per_day: int, *streams: str
 ) -> list[Run]:
@@ -42,9 +49,7 @@ def runs(
 def test_thirty_counters_with_twelve_requests_take_three_runs(
     api: Sandbox, parallel: int, *, is_configured: bool
 ) -> None:
-    for number in range(1, 31):
-        api.add_counter(number, uploads=2)
-    counters = [{"counter_id": number} for number in range(1, 31)]
+    counters = add_counters(api, 30, uploads=2)
     chosen: JSON = {"counters": counters} if is_configured else {}
     config = config_for(api, max_parallel_requests=parallel, **chosen)
     done = runs(api, config, 3, 12)
@@ -60,9 +65,7 @@ def test_thirty_counters_with_twelve_requests_take_three_runs(
 def test_the_log_says_how_many_were_not_tried_and_where_the_next_run_begins(
     api: Sandbox,
 ) -> None:
-    for number in range(1, 11):
-        api.add_counter(number, uploads=2)
-    counters = [{"counter_id": number} for number in range(1, 11)]
+    counters = add_counters(api, 10, uploads=2)
     config = config_for(api, counters=counters, max_parallel_requests=1)
     first, second = runs(api, config, 2, 4)
     assert [counter_id for _, counter_id in read(first)] == [1, 2, 3, 4]
@@ -74,9 +77,7 @@ def test_the_log_says_how_many_were_not_tried_and_where_the_next_run_begins(
 
 
 def test_the_last_stream_is_not_starved(api: Sandbox) -> None:
-    for number in range(1, 5):
-        api.add_counter(number, uploads=1, conversions=1, chats=1)
-    counters = [{"counter_id": number} for number in range(1, 5)]
+    counters = add_counters(api, 4, uploads=1, conversions=1, chats=1)
     config = config_for(api, counters=counters, max_parallel_requests=1)
     done = runs(api, config, 3, 5, *STREAMS)
     seen = [key for run in done for key in read(run)]
@@ -86,9 +87,7 @@ def test_the_last_stream_is_not_starved(api: Sandbox) -> None:
 def test_a_run_that_can_read_nothing_begins_where_the_last_one_ended(
     api: Sandbox,
 ) -> None:
-    for number in range(1, 5):
-        api.add_counter(number, uploads=1)
-    counters = [{"counter_id": number} for number in range(1, 5)]
+    counters = add_counters(api, 4, uploads=1)
     config = config_for(api, counters=counters, max_parallel_requests=1)
     (first,) = runs(api, config, 1, 2)
     api.quotas = Quotas(per_day=0)
@@ -148,9 +147,7 @@ def test_runs_after_the_end_of_the_quota_starve_no_counter(api: Sandbox) -> None
 def test_a_counter_that_left_the_configuration_is_no_place_to_begin(
     api: Sandbox,
 ) -> None:
-    for number in range(1, 7):
-        api.add_counter(number, uploads=1)
-    counters = [{"counter_id": number} for number in range(1, 7)]
+    counters = add_counters(api, 6, uploads=1)
     config = config_for(api, counters=counters, max_parallel_requests=1)
     (first,) = runs(api, config, 1, 3)
     api.quotas = None
