@@ -6,7 +6,7 @@ import signal
 import threading
 import typing as t
 from collections import Counter
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -130,8 +130,6 @@ class MetrikaClient:
                 self._while_waiting()
             try:
                 return future.result(timeout=POLL_INTERVAL)
-            except CancelledError:
-                raise self.failure or errors.FatalError("The sync stopped.") from None
             except TimeoutError:
                 polls += self.failure is not None
                 if self.failure and polls >= GRACE_POLLS:
@@ -189,9 +187,7 @@ class MetrikaClient:
         except errors.FatalError:
             raise
         except errors.MetrikaError as error:
-            advice = "" if isinstance(error, errors.OutageError) else " Check ulogin."
-            text = str(error).rstrip(".")
-            msg = f"The list of counters cannot be read: {text}.{advice}"
+            msg = f"The list of counters cannot be read: {str(error).rstrip('.')}."
             raise errors.FatalError(msg) from None
         return Page(body.counters or [], limit)
 
@@ -215,14 +211,14 @@ class MetrikaClient:
             raise t.cast("errors.MetrikaError", self.failure) from None
 
     def _attempt(self, request: _Request, decoder: msgspec.json.Decoder[_T]) -> _T:
-        self._check()
         sent_at = self._rate_limit.acquire()
         try:
-            self._check()  # thousands may have waited for the rate limit
+            if self.failure is not None:
+                raise self.failure
             with self._lock:
                 self.requests[request.kind] += 1
             limit = {"limit": request.limit} if request.limit else {}
-            params = {**request.params, **limit, **self._params}
+            params = request.params | limit | self._params
             response = self._transport.get(request.path, params)
             if response.errors:
                 self._note_time(response)
@@ -234,10 +230,6 @@ class MetrikaClient:
 
     def _note_time(self, response: responses.Response) -> None:
         self._server_time = self._server_time or response.date or self.now
-
-    def _check(self) -> None:
-        if self.failure is not None:
-            raise self.failure
 
     def _prepare_retry(self, state: tenacity.RetryCallState) -> None:
         request: _Request = state.args[0]

@@ -29,7 +29,8 @@ UNREADABLE = (
     "sync again later; if it stays so, ask the support of Yandex Metrica"
 )
 
-
+# IDs in eight bytes each, and the lowest and the highest of them.
+SeenPage: t.TypeAlias = tuple[int, int, "array[int]"]
 _Row = t.TypeVar("_Row", bound="Row")
 
 
@@ -88,7 +89,7 @@ class ListReader(t.Generic[_Row]):
             RejectedError: If the list moves so much that it cannot be read whole.
             MetrikaError: If a request failed.
         """
-        seen = SeenIds()
+        seen: list[SeenPage] = []
         offset = step = futile = full = 0
         while futile < MAX_FUTILE_PAGES:
             page = self._client.wait(self._ahead.pop(offset))
@@ -96,24 +97,26 @@ class ListReader(t.Generic[_Row]):
             if page.is_smaller:
                 self._limit = page.limit
             rows = [self._decode(raw) for raw in page.rows]
-            fresh: list[_Row] = []
-            if seen.begins(rows) if offset else rows or not seen:
-                fresh = seen.keep_fresh(rows)
+            fresh = unseen(rows, seen)
+            if self.pages == 1 or (rows and (not offset or rows[0].id not in fresh)):
+                if fresh:
+                    seen.append((min(fresh), max(fresh), array("q", fresh)))
                 self.invalid_ids += sum(row.id is None for row in rows[offset > 0 :])
                 self.is_complete = len(rows) < min(limits.LAST_PAGE_ROWS, page.limit)
                 full = full + 1 if len(rows) == page.limit else 0
                 step = len(rows) - 1
                 offset += step
-                if is_enough(fresh) or self.is_complete:
+                if is_enough(list(fresh.values())) or self.is_complete:
                     self.cancel()
-                    yield fresh
+                    yield list(fresh.values())
                     return
             else:
+                fresh = {}
                 offset = max(0, offset - step)
             futile = 0 if fresh else futile + 1
             self._request_ahead(offset, step, min(full, self._max_ahead))
             del page, rows
-            yield fresh
+            yield list(fresh.values())
             del fresh  # before the next page is decoded
         raise RejectedError(UNREADABLE)
 
@@ -143,40 +146,16 @@ class ListReader(t.Generic[_Row]):
         return page
 
 
-class SeenIds:
-    """The IDs of the rows so far, in eight bytes each.
+def unseen(rows: list[_Row], seen: list[SeenPage]) -> dict[int, _Row]:
+    """Return the rows that have a valid ID and were not received before, by ID.
 
     A page is compared only with those pages whose range of IDs overlaps its own: in a
     list in the order of time, with its neighbors.
     """
-
-    def __init__(self) -> None:
-        self._pages: list[tuple[int, int, array[int]]] = []
-
-    def __bool__(self) -> bool:
-        """Return whether any row was received."""
-        return bool(self._pages)
-
-    def begins(self, rows: list[_Row]) -> bool:
-        """Return whether a page begins with a row received before.
-
-        A row without a valid ID is taken for one; an empty page does not begin so.
-        """
-        if not rows:
-            return False
-        first = rows[0].id
-        return first is None or any(
-            low <= first <= high and first in ids for low, high, ids in self._pages
-        )
-
-    def keep_fresh(self, rows: list[_Row]) -> list[_Row]:
-        """Return the rows that have a valid ID and were not received before."""
-        page = {row.id: row for row in rows if row.id is not None}
-        if page:
-            low, high = min(page), max(page)
-            for other_low, other_high, ids in self._pages:
-                if low <= other_high and other_low <= high:
-                    for known in page.keys() & set(ids):
-                        del page[known]
-            self._pages.append((low, high, array("q", page)))
-        return list(page.values())
+    page = {row.id: row for row in rows if row.id is not None}
+    lowest, highest = min(page, default=0), max(page, default=0)
+    for low, high, ids in seen:
+        if lowest <= high and low <= highest:
+            for known in page.keys() & set(ids):
+                del page[known]
+    return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from array import array
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import pytest
 from tap_metrika_calls.api import limits
 from tap_metrika_calls.api.client import Page
 from tap_metrika_calls.api.errors import MetrikaError, OutageError, RejectedError
-from tap_metrika_calls.sync.paging import ListReader, SeenIds
+from tap_metrika_calls.sync.paging import ListReader, SeenPage, unseen
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
@@ -469,7 +470,7 @@ def test_enough_on_the_last_page_is_a_whole_list() -> None:
 
 
 def test_seen_ids() -> None:
-    seen = SeenIds()
+    seen: list[SeenPage] = []
     for ids, fresh in (
         ([5, 6, 7], [5, 6, 7]),
         ([], []),
@@ -482,9 +483,9 @@ def test_seen_ids() -> None:
         ([9, 9], [9]),
     ):
         rows = [Row(number) for number in ids]
-        assert [row.id for row in seen.keep_fresh(rows)] == fresh
-        assert ids == [] or seen.begins(rows)
-    assert not seen.begins([])
-    assert not seen.begins([Row(10), Row(5)])
-    assert seen.begins([Row(5), Row(10)])
-    assert seen.begins([Row(None), Row(10)])
+        found = unseen(rows, seen)
+        assert list(found) == fresh
+        if found:
+            seen.append((min(found), max(found), array("q", found)))
+        assert not unseen(rows, seen)
+    assert not unseen([Row(None)], seen)
