@@ -18,7 +18,7 @@ from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.catalog import declared_types, invalid
 from tap_metrika_calls.output.lines import listed
 from tap_metrika_calls.output.progress import with_progress
-from tap_metrika_calls.sync.records import Columns, RecordDecoder
+from tap_metrika_calls.sync.records import RecordDecoder
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,9 +68,13 @@ class MetrikaStream(Stream):
         if missing:
             self.logger.warning(STALE_CATALOG, listed(sorted(missing)))
         selected = {name for name in types if self.mask["properties", name]} - missing
-        dropped = tuple(types.keys() - selected - set(keys))
-        columns = Columns(types, dropped, self.constants, self.reports_others)
-        return RecordDecoder(columns, self.run.failures.warnings)
+        return RecordDecoder(
+            types,
+            self.run.failures.warnings,
+            dropped=types.keys() - selected - set(keys),
+            constants=self.constants,
+            reports_others=self.reports_others,
+        )
 
     @cached_property
     def is_batched(self) -> bool:

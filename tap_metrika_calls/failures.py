@@ -10,8 +10,9 @@ from tap_metrika_calls.output.lines import GroupedLines, counted
 
 if t.TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from tap_metrika_calls.sync.reader import CounterReader
     from tap_metrika_calls.sync.state import CounterStates
 
 SYNC_AGAIN = "Synced data is kept; run the sync again later."
@@ -67,8 +68,9 @@ class Failures:
         return f" of {stream}" if self.names_streams else ""
 
     @contextlib.contextmanager
-    def kept_apart(self, stream: str, counter_id: int) -> Iterator[None]:
+    def kept_apart(self, stream: str, counter: CounterReader) -> Iterator[None]:
         """Note whether a counter can be read, and go on with the others."""
+        counter_id = counter.selection.counter_id
         try:
             yield
         except errors.FatalError as error:
@@ -81,18 +83,17 @@ class Failures:
         else:
             self._tried.add(stream)
             self._outages = 0
-
-    def add_uploads(
-        self, stream: str, counter_id: int, unknown: Iterable[int], lost: Iterable[int]
-    ) -> None:
-        """Note uploads that the API does not know: configured, or in flight so far."""
-        lines, advice = self.failed, REMOVE
-        if self._skips_unavailable:
-            lines, advice = self.skipped, SKIPPED
-        for upload_id in unknown:
-            lines.add(UNKNOWN.format(counter_id, advice), upload_id)
-        for upload_id in lost:
-            self.warnings.add(LOST.format(counter_id, self.where(stream)), upload_id)
+            self.has_read |= counter.selection.is_whole or counter.seen > 0
+        finally:
+            counter.cancel()
+            lines, advice = self.failed, REMOVE
+            if self._skips_unavailable:
+                lines, advice = self.skipped, SKIPPED
+            for upload_id in counter.unknown_ids:
+                lines.add(UNKNOWN.format(counter_id, advice), upload_id)
+            for upload_id in counter.lost_ids:
+                line = LOST.format(counter_id, self.where(stream))
+                self.warnings.add(line, upload_id)
 
     def finish(
         self, states: Mapping[str, CounterStates], logger: logging.Logger

@@ -14,7 +14,7 @@ from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.summary import summarize
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.sync.paging import ListReader
-from tap_metrika_calls.sync.records import Columns, RecordDecoder
+from tap_metrika_calls.sync.records import RecordDecoder
 from tap_metrika_calls.sync.selection import CounterSelection, select_counters
 from tap_metrika_calls.sync.state import CounterStates, load_stream_state
 
@@ -40,7 +40,7 @@ NO_LONGER_LISTED = (
     "Counter {} is no longer listed for the token and not read, though the state has a "
     "bookmark."
 )
-_COUNTER = Columns({"id": "integer", "create_time": "date-time"}, reports_others=False)
+_COUNTER = {"id": "integer", "create_time": "date-time"}
 
 
 class Run:
@@ -81,7 +81,9 @@ class Run:
             FatalError: If the list cannot be read, or is empty.
         """
         raws: dict[int, msgspec.Raw] = {}
-        decoder = RecordDecoder(_COUNTER, self.failures.warnings)
+        decoder = RecordDecoder(
+            _COUNTER, self.failures.warnings, reports_others=False
+        )
 
         def decode(raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
             row = decoder.decode(raw)

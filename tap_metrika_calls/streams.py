@@ -7,7 +7,6 @@ import typing as t
 from typing_extensions import override
 
 from tap_metrika_calls.api.endpoints import CALLS, CHATS, CONVERSIONS, UploadKind
-from tap_metrika_calls.api.limits import LAST_PAGE_ROWS, UPLOADS_PER_PAGE
 from tap_metrika_calls.api.prefetch import prefetch
 from tap_metrika_calls.base_stream import MetrikaStream
 from tap_metrika_calls.sync.bookmark import STATUSES
@@ -16,12 +15,10 @@ from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.tap_base import Tap
 
-    from tap_metrika_calls.api.client import Page
     from tap_metrika_calls.run import Run
     from tap_metrika_calls.sync.reader import CounterReader
 
@@ -60,11 +57,30 @@ class UploadsStream(MetrikaStream):
 
     @override
     def read(self) -> Iterator[Record]:
+        for counter in self._counters():
+            with self.run.failures.kept_apart(self.name, counter):
+                yield from self._records(counter)
+                self._commit(counter)
+
+    def check(self, tell: Callable[[str], object]) -> int:
+        """Tell of each counter whether its uploads can be read.
+
+        Returns:
+            The number of counters.
+        """
+        number = 0
+        for number, counter in enumerate(self._counters(), 1):
+            with self.run.failures.kept_apart(self.name, counter):
+                if next(iter(counter), None) is not None:
+                    counter_id = counter.selection.counter_id
+                    tell(f"Counter {counter_id}: {self.name} can be read.")
+        return number
+
+    def _counters(self) -> Iterator[CounterReader]:
         # Discovery needs no API, and starts faster without its libraries.
         from tap_metrika_calls.sync import reader  # noqa: PLC0415
 
-        client, failures = self.run.client, self.run.failures
-        states = self.run.states[self.name]
+        client, states = self.run.client, self.run.states[self.name]
         options = reader.ReadOptions(
             client,
             self.decoder,
@@ -78,39 +94,7 @@ class UploadsStream(MetrikaStream):
         def start(each: CounterSelection) -> CounterReader:
             return reader.CounterReader(options, each, states.get(each.counter_id))
 
-        for counter in prefetch(self._in_turn(), start, client.parallel):
-            counter_id = counter.selection.counter_id
-            try:
-                with failures.kept_apart(self.name, counter_id):
-                    yield from self._records(counter)
-                    self._commit(counter)
-                    failures.has_read |= counter.selection.is_whole or counter.seen > 0
-            finally:
-                counter.cancel()
-                unknown, lost = counter.unknown_ids, counter.lost_ids
-                failures.add_uploads(self.name, counter_id, unknown, lost)
-
-    def check(self, tell: Callable[[str], object]) -> int:
-        """Tell for each counter how many uploads can be read, by one request each.
-
-        Returns:
-            The number of counters.
-        """
-        client = self.run.client
-        ids = [each.counter_id for each in self.select_counters()]
-
-        def request(counter_id: int) -> Future[Page]:
-            rows = UPLOADS_PER_PAGE
-            return client.submit(client.uploads, self.kind, counter_id, 0, rows)
-
-        pages = prefetch(ids, request, client.parallel)
-        for counter_id, page in zip(ids, pages, strict=True):
-            with self.run.failures.kept_apart(self.name, counter_id):
-                count = len(client.wait(page).rows)
-                self.run.failures.has_read = True
-                more = " or more" if count >= LAST_PAGE_ROWS else ""
-                tell(f"Counter {counter_id}: {count}{more} of {self.name} can be read.")
-        return len(ids)
+        return prefetch(self._in_turn(), start, client.parallel)
 
     def _in_turn(self) -> list[CounterSelection]:
         """Return the counters, beginning with the first that the last sync did not try.
@@ -128,10 +112,7 @@ class UploadsStream(MetrikaStream):
 
     def _records(self, counter: CounterReader) -> Iterator[Record]:
         decoder, warnings = self.decoder, self.run.failures.warnings
-        counter_id: int | str = counter.selection.counter_id
-        if decoder.types["counter_id"] == "text":
-            counter_id = str(counter_id)
-        constants = {"counter_id": counter_id}
+        constants = {"counter_id": counter.selection.counter_id}
         expected = (self.kind.type, None)
         for page in counter:
             for row in page:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
 
-from tap_metrika_calls.api.responses import replace_surrogates
 from tap_metrika_calls.timestamps import parse_time, to_utc
 
 if t.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tap_metrika_calls.output.lines import GroupedLines
 
@@ -54,53 +52,39 @@ _DECODED: dict[str, t.Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a stream: what the API documents, and what is emitted.
-
-    Attributes:
-        types: The type of each documented field: a key of the table above.
-        dropped: Documented fields that are not selected.
-        constants: Columns that the API does not send.
-        reports_others: Whether other fields are worth a warning.
-    """
-
-    types: Mapping[str, str]
-    dropped: tuple[str, ...] = ()
-    constants: tuple[str, ...] = ()
-    reports_others: bool = True
-
-
 class RecordDecoder:
-    """Decodes the objects of one stream.
+    """Decodes the objects of one stream."""
 
-    Attributes:
-        types: The type of each column.
-    """
-
-    def __init__(self, columns: Columns, warnings: GroupedLines) -> None:
+    def __init__(
+        self,
+        types: Mapping[str, str],
+        warnings: GroupedLines,
+        *,
+        dropped: Iterable[str] = (),
+        constants: Iterable[str] = (),
+        reports_others: bool = True,
+    ) -> None:
         """Make decoders of the columns.
 
         Args:
-            columns: The columns of the stream.
+            types: The type of each column: a key of the table above.
             warnings: Takes a line for what does not fit.
+            dropped: Columns that are not selected.
+            constants: Columns that the API does not send.
+            reports_others: Whether fields that are no columns are worth a warning.
         """
-        self._columns = columns
         self._warnings = warnings
-        self.types = types = columns.types
-        fields = [
-            (name, _DECODED[kind], None)
-            for name, kind in types.items()
-            if name not in columns.constants
-        ]
+        self._dropped = tuple(dropped)
+        self._reports_others = reports_others
+        self._texts = [name for name, kind in types.items() if kind == "text"]
+        self._types = {k: v for k, v in types.items() if k not in constants}
+        fields = [(name, _DECODED[kind], None) for name, kind in self._types.items()]
         # Rows have no cycles, so nobody need look for them.
         make = partial(msgspec.defstruct, "Row", fields, gc=False)
         self._struct = make()
-        strict = make(forbid_unknown_fields=columns.reports_others)
+        strict = make(forbid_unknown_fields=reports_others)
         self._strict = msgspec.json.Decoder(strict)
         self._lenient: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._struct)
-        self._fields = [name for name, *_ in fields]
-        self._texts = [name for name in self._fields if types[name] == "text"]
         self._reported: set[tuple[str, str]] = set()
 
     def decode(self, raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
@@ -130,27 +114,26 @@ class RecordDecoder:
         for name in self._texts:
             if record[name] is not None:
                 record[name] = str(record[name])
-        for name in self._columns.dropped:
+        for name in self._dropped:
             del record[name]
         return record
 
     def _decode_odd(self, raw: bytes) -> t.Any:  # noqa: ANN401
-        raw = replace_surrogates(raw)
         try:
             values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._struct()
         shown = bytes(values.get("id", b"?"))[:24].decode("ascii", "replace")
-        if self._columns.reports_others:
-            for name in values.keys() - set(self._fields):
+        if self._reports_others:
+            for name in values.keys() - self._types.keys():
                 self._report(UNDOCUMENTED, name, shown)
         try:
             return self._lenient.decode(raw)
         except (msgspec.DecodeError, RecursionError):
             row = self._struct()
-        for name in self._fields:
+        for name, kind in self._types.items():
             if name in values:
-                value, fits = _value(values[name], self.types[name])
+                value, fits = _value(values[name], kind)
                 setattr(row, name, value)
                 if not fits:
                     self._report(MISFIT, name, shown)

@@ -26,7 +26,7 @@ from tap_metrika_calls.output.lines import GroupedLines
 from tap_metrika_calls.sync import reader as reader_module
 from tap_metrika_calls.sync import selection
 from tap_metrika_calls.sync.reader import CounterReader, ReadOptions
-from tap_metrika_calls.sync.records import Columns, RecordDecoder
+from tap_metrika_calls.sync.records import RecordDecoder
 from tap_metrika_calls.sync.selection import CounterSelection
 from tap_metrika_calls.sync.state import Context, FullRead, Partition
 from tap_metrika_calls.timestamps import format_time
@@ -125,7 +125,7 @@ def reader_of(
     return CounterReader(
         ReadOptions(
             t.cast("MetrikaClient", client),
-            RecordDecoder(Columns(TYPES), GroupedLines()),
+            RecordDecoder(TYPES, GroupedLines()),
             **chosen | options,
         ),
         CounterSelection(7, whole, ids),

@@ -19,7 +19,7 @@ from tap_metrika_calls.api.responses import (
     decode,
 )
 from tap_metrika_calls.output.lines import GroupedLines
-from tap_metrika_calls.sync.records import Columns, RecordDecoder
+from tap_metrika_calls.sync.records import RecordDecoder
 
 DATE = "Sat, 31 Jan 2026 22:15:30 GMT"
 HTML = b"<html>CANARY</html>"
@@ -475,5 +475,5 @@ def test_half_a_surrogate_pair_is_no_damage(escaped: str, text: str) -> None:
     body = f'{{"uploadings": [{{"id": 1, "comment": "{escaped}"}}]}}'.encode()
     raw = rows_of(body)[0]
     types = {"id": "integer", "create_time": "date-time", "comment": "string"}
-    decoder = RecordDecoder(Columns(types), GroupedLines())
+    decoder = RecordDecoder(types, GroupedLines())
     assert decoder.decode(raw).comment == text
