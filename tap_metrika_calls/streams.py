@@ -62,19 +62,13 @@ class UploadsStream(MetrikaStream):
                 yield from self._records(counter)
                 self._commit(counter)
 
-    def check(self, tell: Callable[[str], object]) -> int:
-        """Tell of each counter whether its uploads can be read.
-
-        Returns:
-            The number of counters.
-        """
-        number = 0
-        for number, counter in enumerate(self._counters(), 1):
+    def check(self, tell: Callable[[str], object]) -> None:
+        """Tell of each counter that its uploads can be read."""
+        for counter in self._counters():
             with self.run.failures.kept_apart(self.name, counter):
                 if next(iter(counter), None) is not None:
                     counter_id = counter.selection.counter_id
                     tell(f"Counter {counter_id}: {self.name} can be read.")
-        return number
 
     def _counters(self) -> Iterator[CounterReader]:
         # Discovery needs no API, and starts faster without its libraries.

@@ -150,12 +150,12 @@ class TapMetrikaCalls(CommandLineTap):
 
     @override
     def check(self) -> None:
-        run, checked = self.run, 0
+        run = self.run
         try:
             for stream in self._selected_streams():
                 if isinstance(stream, UploadsStream):
-                    checked += stream.check(click.echo)
-            if not checked:
+                    stream.check(click.echo)
+            if not run.client.requests:
                 count = counted(len(run.counters), "counter")
                 click.echo(f"The token works: it has access to {count}.")
         except FatalError as error:
