@@ -81,9 +81,7 @@ class Run:
             FatalError: If the list cannot be read, or is empty.
         """
         raws: dict[int, msgspec.Raw] = {}
-        decoder = RecordDecoder(
-            _COUNTER, self.failures.warnings, reports_others=False
-        )
+        decoder = RecordDecoder(_COUNTER, self.failures.warnings, reports_others=False)
 
         def decode(raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
             row = decoder.decode(raw)

@@ -124,7 +124,7 @@ class UploadsStream(MetrikaStream):
             return
         self.run.states[self.name].commit(counter.partition())
         where = f"{counter.selection.counter_id}{self.run.failures.where(self.name)}"
-        for line in counter.bookmark.lines():
+        for line in counter.bookmark.lines:
             self.logger.warning("Counter %s: %s", where, line)
         # A batch is announced only when it is full, and the state must not precede it.
         self.run.state_writer.is_changed |= not self.is_batched

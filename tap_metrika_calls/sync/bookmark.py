@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import typing as t
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from operator import sub
 
 from tap_metrika_calls.output.lines import counted, listed
 from tap_metrika_calls.sync.state import FullRead, Partition
 from tap_metrika_calls.timestamps import format_time, parse_time
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from tap_metrika_calls.sync.records import UploadRow
 
 FINAL_STATUSES = frozenset({"PROCESSED", "LINKAGE_FAILURE"})
 STATUSES = FINAL_STATUSES | {"PREPARED", "UPLOADED", "EXPORTED", "MATCHED"}
 
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no bookmark is older
 LATE_VISIBILITY = timedelta(hours=1)
 ORDER_TOLERANCE = timedelta(hours=1)
@@ -31,6 +34,7 @@ LONG_LIST_ROWS = 100  # only of longer lists is it worth knowing the order
 MAX_IN_FLIGHT = 40_000  # IDs in the state of a counter: some 0.8 MB
 
 IN_FUTURE = "the bookmark lies in the future, so the counter was read from its start"
+EXPIRED = "{} still in flight after {} days and no longer tracked: {}"
 HELD = (
     "{} uploads are in flight, more than the state holds: the bookmark stays at the "
     "oldest of them"
@@ -41,11 +45,9 @@ class Bookmark:
     """The bookmark of one whole counter during one sync; all times are in UTC.
 
     Attributes:
-        floor: Uploads created since then are emitted; None for all.
+        floor: Uploads created since then are emitted.
         may_stop_early: Whether the list may be left at what is already known.
-        is_in_future: Whether the last bookmark was ignored for lying in the future.
-        expired: IDs still in flight that are no longer tracked.
-        is_held: Whether more is in flight than a state can hold.
+        lines: What users should know about the counter.
     """
 
     def __init__(
@@ -66,19 +68,18 @@ class Bookmark:
         self._in_flight_days = in_flight_days
         self._tracked = frozenset(last.in_flight)
         self._full_read = last.full_read
-        self._value = value = _bookmark_time(last.replication_key_value)
-        self._recorded_start = recorded = parse_time(last.start_date)
-        self.is_in_future = value is not None and value > now
-        if value is None or self.is_in_future or self._is_start_moved(value, recorded):
-            self._value = self._full_read = None
+        self._value = _bookmark_time(last.replication_key_value)
+        self._recorded_start = parse_time(last.start_date)
+        is_in_future = self._value > now
+        self.lines = [IN_FUTURE] if is_in_future else []
+        if is_in_future or self._value == FIRST or self._is_start_moved():
+            self._value, self._full_read = FIRST, None
             self._recorded_start = start_date
         self.floor = self._floor(self._value)
-        self.expired: list[int] = []
-        self.is_held = False
+        self._expired: list[int] = []
         self._in_flight: dict[int, datetime] = {}
         self._rows = 0
-        self._newest: datetime | None = None
-        self._earliest: datetime | None = None
+        self._newest, self._oldest = FIRST, LAST
         self._is_newest_first = True
         self.may_stop_early = self._full_read is not None
         read_at = self._full_read and parse_time(self._full_read.at)
@@ -94,36 +95,27 @@ class Bookmark:
             self.floor = self._floor(_bookmark_time(self._full_read.bookmark))
         self.may_stop_early = False
 
-    def observe_page(self, rows: Iterable[UploadRow]) -> bool:
+    def observe_page(self, rows: Sequence[UploadRow]) -> bool:
         """Note the order of a page; call it before `includes` for its rows.
 
         Returns:
             Whether all that follows in the list was created long before the bookmark.
         """
-        oldest = self._earliest
-        for row in rows:
-            created = row.create_time
-            self._rows += 1
-            if created is None:
-                self._is_newest_first = False
-                continue
-            if self._newest is None or created > self._newest:
-                self._newest = created
-            if oldest is None or created < oldest:
-                oldest = created
-            elif created - oldest > ORDER_TOLERANCE:
-                self._is_newest_first = False
-        self._earliest = oldest
+        times = [row.create_time for row in rows if row.create_time is not None]
+        oldest_before = accumulate(times, min, initial=self._oldest)
+        delays = map(sub, times, oldest_before)
+        if len(times) < len(rows) or any(delay > ORDER_TOLERANCE for delay in delays):
+            self._is_newest_first = False
+        self._rows += len(rows)
+        self._newest = max([self._newest, *times])
+        self._oldest = min([self._oldest, *times])
         if not self._is_newest_first:
             self.require_full_read()
-        if not self.may_stop_early or self._value is None or oldest is None:
-            return False
-        return oldest < self._value - STOP_MARGIN
+        return self.may_stop_early and self._oldest < self._value - STOP_MARGIN
 
     def includes(self, row: UploadRow) -> bool:
         """Return whether an upload is emitted for its creation time."""
-        created = row.create_time
-        return created is None or self.floor is None or created >= self.floor
+        return row.create_time is None or row.create_time >= self.floor
 
     def track(self, row: UploadRow) -> None:
         """Note the status of an upload that is emitted."""
@@ -132,24 +124,30 @@ class Bookmark:
             return
         if self._now - created < timedelta(days=self._in_flight_days):
             self._in_flight[row.id] = created
-        elif self._value is None or created > self._value or row.id in self._tracked:
-            self.expired.append(row.id)
+        elif created > self._value or row.id in self._tracked:
+            self._expired.append(row.id)
 
     def partition(self, *, is_complete: bool) -> Partition:
-        """Return the state of the counter after this sync.
+        """Return the state of the counter after this sync; add the last `lines`.
 
         It stays as it was if nothing was received.
 
         Args:
             is_complete: Whether the list was read to its end.
         """
-        newest = self._newest or self._value
-        if newest is None or not self._rows:
+        if self._expired:
+            uploads = counted(len(self._expired), "upload")
+            uploads += " is" if len(self._expired) == 1 else " are"
+            ids = listed(self._expired)
+            self.lines.append(EXPIRED.format(uploads, self._in_flight_days, ids))
+        value = max(self._newest, self._value)
+        if value == FIRST or not self._rows:
             return self._last
-        value = max(min(max(newest, self._value or newest), self._now), EPOCH)
-        self.is_held = len(self._in_flight) > MAX_IN_FLIGHT
-        if self.is_held:
-            value = min(value, *self._in_flight.values())
+        value = max(min(value, self._now), EPOCH)
+        in_flight = list(self._in_flight)
+        if len(in_flight) > MAX_IN_FLIGHT:
+            self.lines.append(HELD.format(len(in_flight)))
+            value, in_flight = min(value, *self._in_flight.values()), []
         full_read = self._full_read
         if is_complete:
             is_long = self._rows >= LONG_LIST_ROWS
@@ -161,42 +159,27 @@ class Bookmark:
             replication_key="create_time",
             replication_key_value=format_time(value),
             start_date=format_time(start) if start else None,
-            in_flight=[] if self.is_held else list(self._in_flight),
+            in_flight=in_flight,
             full_read=full_read,
         )
 
-    def lines(self) -> Iterator[str]:
-        """Yield what users should know about the counter."""
-        if self.is_in_future:
-            yield IN_FUTURE
-        if self.expired:
-            number = len(self.expired)
-            yield (
-                f"{counted(number, 'upload')} {'is' if number == 1 else 'are'} still "
-                f"in flight after {self._in_flight_days} days and no longer tracked: "
-                f"{listed(self.expired)}"
-            )
-        if self.is_held:
-            yield HELD.format(len(self._in_flight))
-
-    def _is_start_moved(self, value: datetime, recorded: datetime | None) -> bool:
+    def _is_start_moved(self) -> bool:
         """Return whether more, or less, is wanted than the bookmarks stand for."""
-        start = self._start_date
+        start, recorded = self._start_date, self._recorded_start
         if start is None or start == recorded:
             return start != recorded
         # What a full read will recover must not be passed over either.
-        full = self._full_read and _bookmark_time(self._full_read.bookmark)
+        full_read = self._full_read
+        value = _bookmark_time(full_read.bookmark) if full_read else self._value
         is_earlier = recorded is not None and start < recorded
-        return is_earlier or start > (full or value) - LATE_VISIBILITY
+        return is_earlier or start > value - LATE_VISIBILITY
 
-    def _floor(self, value: datetime | None) -> datetime | None:
-        if value is None:
-            return self._start_date
-        floor = value - LATE_VISIBILITY
+    def _floor(self, value: datetime) -> datetime:
+        floor = value if value == FIRST else value - LATE_VISIBILITY
         return max(floor, self._start_date or floor)
 
 
-def _bookmark_time(text: str | None) -> datetime | None:
-    """Return a bookmark from which hours can be subtracted."""
+def _bookmark_time(text: str | None) -> datetime:
+    """Return a bookmark from which hours can be subtracted; FIRST if there is none."""
     value = parse_time(text)
-    return value and max(value, EPOCH)
+    return max(value, EPOCH) if value else FIRST

@@ -173,12 +173,11 @@ def from_start(last: Partition, start_date: datetime | None) -> bool:
 
 def test_a_bookmark_in_the_future_counts_as_none() -> None:
     at_now = resume(partition_of(NOW))
-    assert not at_now.is_in_future
+    assert not at_now.lines
     assert not includes(at_now, day(1))
     ahead = resume(partition_of(NOW + TICK))
-    assert ahead.is_in_future
     assert includes(ahead, day(1))
-    assert list(ahead.lines()) == [
+    assert ahead.lines == [
         "the bookmark lies in the future, so the counter was read from its start"
     ]
 
@@ -271,7 +270,7 @@ def test_it_never_passes_the_clock_of_the_sync() -> None:
         bookmark = resume()
         observe(bookmark, Row(1, ago(1)), Row(2, created))
         assert value_of(bookmark) == value
-        assert not resume(left(bookmark)).is_in_future
+        assert not resume(left(bookmark)).lines
 
 
 def test_it_moves_over_what_is_not_emitted() -> None:
@@ -307,7 +306,7 @@ def test_a_final_status_is_not_in_flight(status: str) -> None:
     bookmark = resume(partition_of(ago(9), in_flight=(1,)))
     observe(bookmark, Row(1, ago(3), status), Row(2, ago(1), status))
     assert left(bookmark).in_flight == []
-    assert bookmark.expired == []
+    assert bookmark.lines == []
 
 
 def test_what_is_requested_by_id_is_tracked_too() -> None:
@@ -322,7 +321,7 @@ def test_without_a_time_or_an_id_nothing_is_tracked() -> None:
     bookmark = resume()
     observe(bookmark, Row(1, None, "MATCHED"), Row(None, ago(1), "MATCHED"))
     assert left(bookmark).in_flight == []
-    assert bookmark.expired == []
+    assert bookmark.lines == []
 
 
 @pytest.mark.parametrize("days", [0, 1, 21])
@@ -334,31 +333,34 @@ def test_an_upload_expires_at_an_exact_age(days: int) -> None:
     ):
         bookmark = resume(days=days)
         observe(bookmark, Row(7, NOW - age, "MATCHED"))
-        assert bookmark.expired == ([7] if is_expired else [])
         assert left(bookmark).in_flight == ([] if is_expired else [7])
+        assert [line[-3:] for line in bookmark.lines] == [": 7"] * is_expired
 
 
 def test_an_upload_of_the_future_does_not_expire() -> None:
     bookmark = resume(days=21)
     observe(bookmark, Row(1, NOW + DAY, "MATCHED"))
-    assert (bookmark.expired, left(bookmark).in_flight) == ([], [1])
+    assert (left(bookmark).in_flight, bookmark.lines) == ([1], [])
 
 
 def test_what_expired_is_a_line_once() -> None:
     bookmark = resume()
     observe(bookmark, *(Row(n, ago(20 + n), "MATCHED") for n in (0, 1, 2, 3)))
-    assert list(bookmark.lines()) == [
+    last = left(bookmark)
+    assert bookmark.lines == [
         "3 uploads are still in flight after 21 days and no longer tracked: 1, 2, 3"
     ]
-    again = resume(left(bookmark))
+    again = resume(last)
     observe(again, *(Row(n, ago(20 + n), "MATCHED") for n in (0, 1, 2, 3)))
-    assert list(again.lines()) == []
+    left(again)
+    assert again.lines == []
 
 
 def test_one_that_expired_is_in_the_singular() -> None:
     bookmark = resume(partition_of(ago(1), in_flight=(5,)))
     bookmark.track(t.cast("UploadRow", Row(5, ago(22), "MATCHED")))
-    assert list(bookmark.lines()) == [
+    left(bookmark)
+    assert bookmark.lines == [
         "1 upload is still in flight after 21 days and no longer tracked: 5"
     ]
 
@@ -366,7 +368,8 @@ def test_one_that_expired_is_in_the_singular() -> None:
 def test_thousands_that_expired_are_counted() -> None:
     bookmark = resume()
     observe(bookmark, *(Row(10**18 + n, ago(30), "MATCHED") for n in range(5_000)))
-    (line,) = bookmark.lines()
+    left(bookmark)
+    (line,) = bookmark.lines
     assert line.startswith("5000 uploads are still in flight")
     assert line.endswith(" and 4980 more")
 
@@ -380,13 +383,13 @@ def test_more_in_flight_than_a_state_holds_holds_the_bookmark(
     observe(bookmark, Row(9, ago(9)), *rows, Row(1, ago(1)))
     partition = left(bookmark)
     assert partition.replication_key_value == format_time(ago(1))
-    assert (sorted(partition.in_flight), bookmark.is_held) == ([2, 3, 4], False)
+    assert (sorted(partition.in_flight), bookmark.lines) == ([2, 3, 4], [])
     bookmark = resume()
     observe(bookmark, Row(9, ago(9)), *rows, Row(5, ago(5), ""), Row(1, ago(1)))
     partition = left(bookmark)
     assert partition.replication_key_value == format_time(ago(5))
     assert partition.in_flight == []
-    (line,) = bookmark.lines()
+    (line,) = bookmark.lines
     assert line == (
         "4 uploads are in flight, more than the state holds: the bookmark stays at the "
         "oldest of them"
