@@ -148,7 +148,6 @@ class Run:
         self.client.stop(error)
 
     def _while_waiting(self) -> None:
-        self.writer.flush()
-        self.state_writer.write_if_due()
+        self.state_writer.write_state()
         if termination.received() is not None:
             raise termination.Terminated

@@ -11,7 +11,6 @@ from tap_metrika_calls.api.prefetch import prefetch
 from tap_metrika_calls.base_stream import MetrikaStream
 from tap_metrika_calls.sync.bookmark import STATUSES
 from tap_metrika_calls.sync.selection import CounterSelection
-from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +78,7 @@ class UploadsStream(MetrikaStream):
             client,
             self.decoder,
             self.kind,
-            self.config["lookup"],
-            parse_time(self.config.get("start_date")),
-            self.config["in_flight_days"],
+            self.config,
             self.replication_method == "INCREMENTAL",
         )
 
@@ -122,13 +119,14 @@ class UploadsStream(MetrikaStream):
         self.run.count(counter)
         if counter.bookmark is None or self.replication_method != "INCREMENTAL":
             return
-        self.run.states[self.name].commit(counter.partition())
+        partition = counter.bookmark.partition(is_complete=not counter.stopped_early)
+        self.run.states[self.name].commit(partition)
         where = f"{counter.selection.counter_id}{self.run.failures.where(self.name)}"
         for line in counter.bookmark.lines:
             self.logger.warning("Counter %s: %s", where, line)
         # A batch is announced only when it is full, and the state must not precede it.
         self.run.state_writer.is_changed |= not self.is_batched
-        self.run.state_writer.write_if_due()
+        self.run.state_writer.write_state()
 
 
 class CallsUploadingsStream(UploadsStream):

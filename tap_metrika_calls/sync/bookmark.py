@@ -140,10 +140,10 @@ class Bookmark:
             uploads += " is" if len(self._expired) == 1 else " are"
             ids = listed(self._expired)
             self.lines.append(EXPIRED.format(uploads, self._in_flight_days, ids))
-        value = max(self._newest, self._value)
-        if value == FIRST or not self._rows:
+        has_no_time = self._oldest == LAST and self._value == FIRST
+        if not self._rows or has_no_time:
             return self._last
-        value = max(min(value, self._now), EPOCH)
+        value = max(min(max(self._newest, self._value), self._now), EPOCH)
         in_flight = list(self._in_flight)
         if len(in_flight) > MAX_IN_FLIGHT:
             self.lines.append(HELD.format(len(in_flight)))

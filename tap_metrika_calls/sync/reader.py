@@ -12,11 +12,11 @@ from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.sync.bookmark import Bookmark
 from tap_metrika_calls.sync.paging import ListReader
 from tap_metrika_calls.sync.state import Partition
+from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from concurrent.futures import Future
-    from datetime import datetime
 
     import msgspec
 
@@ -40,18 +40,14 @@ class ReadOptions:
         client: The API.
         decoder: Makes rows of what the API sent.
         kind: Where the API serves the uploads.
-        lookup: How configured IDs are looked up: "auto", "by_id" or "list".
-        start_date: Of whole counters, uploads created before it are not emitted.
-        in_flight_days: How many days an upload in flight is tracked.
+        config: The settings of the tap.
         is_incremental: Whether the state says where to begin.
     """
 
     client: MetrikaClient
     decoder: RecordDecoder
     kind: UploadKind
-    lookup: str
-    start_date: datetime | None
-    in_flight_days: int
+    config: Mapping[str, t.Any]
     is_incremental: bool
 
 
@@ -83,7 +79,7 @@ class CounterReader:
         self._tracked = frozenset(self._pending)
         self._list: ListReader[UploadRow] | None = None
         self._by_id: Iterator[tuple[int, Future[msgspec.Raw]]] = iter(())
-        if selection.needs_list(options.lookup):
+        if selection.needs_list(options.config["lookup"]):
             self._list = self._request_list()
         else:
             self._by_id = self._request_by_id()
@@ -120,12 +116,6 @@ class CounterReader:
             msg = INVALID_IDS.format(counted(self._list.invalid_ids, "upload"))
             raise errors.RejectedError(msg)
 
-    def partition(self) -> Partition:
-        """Return the state of the counter after all its uploads are emitted."""
-        if self.bookmark is None:
-            return self._last
-        return self.bookmark.partition(is_complete=not self.stopped_early)
-
     def cancel(self) -> None:
         """Drop the requests that are not sent yet."""
         if self._list is not None:
@@ -154,15 +144,16 @@ class CounterReader:
         """
         for row in page:
             self._pending.pop(row.id, None)  # type: ignore[arg-type]
-        pending, options = len(self._pending), self._options
+        pending, config = len(self._pending), self._options.config
         if not self.selection.is_whole:
-            return not pending or (options.lookup == "auto" and self.pages >= pending)
+            is_auto = config["lookup"] == "auto"
+            return not pending or (is_auto and self.pages >= pending)
         if self.bookmark is None:  # it needs the clock of the first response
             self.bookmark = Bookmark(
                 self._last,
                 now=self._client.now,
-                start_date=options.start_date,
-                in_flight_days=options.in_flight_days,
+                start_date=parse_time(config.get("start_date")),
+                in_flight_days=config["in_flight_days"],
             )
         return self.bookmark.observe_page(page) and pending <= MAX_PENDING_BY_ID
 

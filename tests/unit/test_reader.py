@@ -12,7 +12,7 @@ import pytest
 
 from tap_metrika_calls.api import limits
 from tap_metrika_calls.api.client import Page
-from tap_metrika_calls.api.endpoints import CALLS, CHATS
+from tap_metrika_calls.api.endpoints import CALLS
 from tap_metrika_calls.api.errors import (
     FatalError,
     MetrikaError,
@@ -113,24 +113,27 @@ def reader_of(
     *ids: int,
     whole: bool = False,
     last: Partition | None = None,
+    is_incremental: bool = True,
     **options: t.Any,
 ) -> CounterReader:
-    chosen: dict[str, t.Any] = {
-        "kind": CALLS,
-        "lookup": "auto",
-        "start_date": None,
-        "in_flight_days": 21,
-        "is_incremental": True,
-    }
+    config = {"lookup": "auto", "in_flight_days": 21}
     return CounterReader(
         ReadOptions(
             t.cast("MetrikaClient", client),
             RecordDecoder(TYPES, GroupedLines()),
-            **chosen | options,
+            CALLS,
+            config | options,
+            is_incremental=is_incremental,
         ),
         CounterSelection(7, whole, ids),
         last or Partition(Context(7)),
     )
+
+
+def left(reader: CounterReader) -> Partition:
+    """The state of the counter after the sync."""
+    assert reader.bookmark is not None
+    return reader.bookmark.partition(is_complete=not reader.stopped_early)
 
 
 def ids_of(reader: CounterReader) -> list[int]:
@@ -328,7 +331,7 @@ def test_a_whole_counter_is_read_to_its_end_and_its_ids_besides() -> None:
     assert client.requested == ["0+10", "9+10", "11+10", "id 77", "id 88"]
     assert reader.unknown_ids == [88]
     assert (reader.seen, reader.pages) == (13, 3)
-    partition = reader.partition()
+    partition = left(reader)
     assert partition.replication_key_value == rows[0]["create_time"]
 
 
@@ -368,8 +371,13 @@ def test_without_incremental_replication_everything_is_emitted() -> None:
 def test_start_date_filters_whole_counters_but_no_ids() -> None:
     client = Client(*(upload(n, hours=n) for n in range(1, 10)))
     start = NOW - timedelta(hours=3)
-    assert ids_of(reader_of(client, 8, whole=True, start_date=start)) == [1, 2, 3, 8]
-    assert ids_of(reader_of(client, 8, start_date=start)) == [8]
+    assert ids_of(reader_of(client, 8, whole=True, start_date=format_time(start))) == [
+        1,
+        2,
+        3,
+        8,
+    ]
+    assert ids_of(reader_of(client, 8, start_date=format_time(start))) == [8]
 
 
 def test_an_empty_counter_leaves_the_state_as_it_was() -> None:
@@ -377,7 +385,7 @@ def test_an_empty_counter_leaves_the_state_as_it_was() -> None:
     client = Client()
     reader = reader_of(client, whole=True, last=last)
     assert ids_of(reader) == []
-    assert reader.partition() is last
+    assert left(reader) is last
     assert client.requested == ["0+5"]
     assert reader.lost_ids == [], "an empty response proves nothing"
 
@@ -386,7 +394,7 @@ def test_the_clock_is_that_of_the_first_response() -> None:
     client = Client(upload(1, hours=24 * 20, status="MATCHED"))
     reader = reader_of(client, whole=True)
     assert ids_of(reader) == [1]
-    partition = reader.partition()
+    partition = left(reader)
     assert partition.replication_key_value == format_time(NOW - timedelta(days=20))
     assert partition.in_flight == [1]
 
@@ -433,13 +441,13 @@ def test_a_long_list_in_order_is_left_early_next_time(
     assert len(ids_of(first)) == 200
     assert not first.stopped_early
     client.requested.clear()
-    second = reader_of(client, whole=True, last=first.partition())
+    second = reader_of(client, whole=True, last=left(first))
     assert ids_of(second) == [1, 2, 3]
     assert client.requested == ["0+5", "4+10"]
     assert second.stopped_early
     monkeypatch.setattr(limits, "QUIET_PAGE_ROWS", 8)
     client.requested.clear()
-    third = reader_of(client, whole=True, last=second.partition())
+    third = reader_of(client, whole=True, last=left(second))
     assert ids_of(third) == [1, 2, 3]
     assert client.requested == ["0+8"]
 
@@ -453,7 +461,7 @@ def test_what_is_in_flight_behind_an_early_stop_is_requested_by_id() -> None:
     assert client.requested == ["0+5", "4+10", "id 150", "id 160", "id 999"]
     assert reader.lost_ids == [999]
     assert reader.unknown_ids == []
-    assert reader.partition().in_flight == [150]
+    assert left(reader).in_flight == [150]
 
 
 def test_while_many_are_in_flight_the_list_is_read_on() -> None:
@@ -493,13 +501,7 @@ def test_a_list_out_of_order_is_read_to_its_end() -> None:
     ids = ids_of(reader)
     assert not reader.stopped_early
     assert set(ids) >= set(range(1, 99)), "all since the last full read"
-    assert reader.partition().full_read is None
-
-
-def test_a_second_read_of_another_kind_is_none_of_ours() -> None:
-    client = Client(upload(1))
-    with pytest.raises(AssertionError):
-        ids_of(reader_of(client, whole=True, kind=CHATS))
+    assert left(reader).full_read is None
 
 
 def test_cancelling_drops_the_requests_of_the_list() -> None:
