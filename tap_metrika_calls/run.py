@@ -36,6 +36,10 @@ NO_COUNTER = (
     "The token has access to no counter. Check that it belongs to the right account, "
     "and ulogin."
 )
+NO_IDS = (
+    "Counter %d: uploading_ids is empty: no upload of calls is read. Leave it out to "
+    "read every one."
+)
 NO_LONGER_LISTED = (
     "Counter {} is no longer listed for the token and not read, though the state has a "
     "bookmark."
@@ -112,6 +116,9 @@ class Run:
         if selected == []:
             line = "Setting 'counters' is an empty list: nothing is read."
             self.logger.warning(line)
+        for each in selected or ():
+            if not (each.is_whole or each.uploading_ids):
+                self.logger.warning(NO_IDS, each.counter_id)
         if selected is None:
             selected = [CounterSelection(counter_id) for counter_id in self.counters]
             self.logger.info(READING_ALL, counted(len(selected), "counter"))

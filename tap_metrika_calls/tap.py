@@ -16,12 +16,13 @@ from typing_extensions import override
 
 from tap_metrika_calls import settings, termination
 from tap_metrika_calls.api.errors import FatalError
+from tap_metrika_calls.base_stream import MetrikaStream, UploadsStream
 from tap_metrika_calls.catalog import invalid, normalize_catalog
 from tap_metrika_calls.cli import CommandLineTap
 from tap_metrika_calls.output.lines import counted, printable
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
-from tap_metrika_calls.streams import STREAMS, UploadsStream
+from tap_metrika_calls.streams import STREAMS
 from tap_metrika_calls.sync.state import validate_state
 
 if t.TYPE_CHECKING:
@@ -29,8 +30,6 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.singerlib import Catalog
     from singer_sdk.streams import Stream
-
-    from tap_metrika_calls.base_stream import MetrikaStream
 
 BY_NAME = {each.name: each for each in STREAMS}
 UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]

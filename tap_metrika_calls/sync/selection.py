@@ -27,8 +27,9 @@ class CounterSelection:
 
     def needs_list(self, lookup: str) -> bool:
         """Return whether the counter's list is read: "by_id", "list" or "auto"."""
-        are_many = len(self.uploading_ids) > MAX_IDS_BY_ID
-        return self.is_whole or lookup == "list" or (lookup == "auto" and are_many)
+        max_by_id = 0 if lookup == "list" else MAX_IDS_BY_ID
+        are_many = lookup != "by_id" and len(self.uploading_ids) > max_by_id
+        return self.is_whole or are_many
 
 
 def select_counters(config: Mapping[str, t.Any]) -> list[CounterSelection] | None:
