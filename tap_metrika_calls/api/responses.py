@@ -65,9 +65,8 @@ MEANINGS: tuple[tuple[str, type[errors.MetrikaError], str], ...] = (
     ("not_found|404", *UNKNOWN),
     ("invalid_parameter", *REJECTED),
     ("timeout", errors.SlowError, "{http}"),
-    ("backend_error", errors.TransientError, "{http}"),
-    ("quota_(parallel_requests.*|requests_by_ip)", errors.TransientError, "{http}"),
-    (PASSING, errors.TransientError, "{http}"),
+    ("backend_error|quota_requests_by_ip", errors.TransientError, "{http}"),
+    (f"quota_parallel_requests.*|{PASSING}", errors.TransientError, "{http}"),
     (".*", *REJECTED),
 )
 # What the code of a response means that is not the API's own.
@@ -154,8 +153,7 @@ def decode(response: Response, decoder: msgspec.json.Decoder[_Body]) -> _Body:
     """
     if response.errors or response.status != 200:  # noqa: PLR2004
         raise _error(response)
-    body = response.body
-    body = body.removeprefix(codecs.BOM_UTF8)
+    body = response.body.removeprefix(codecs.BOM_UTF8)
     try:
         # msgspec does not look into what it leaves raw. A page as one text would take
         # twice its memory.
@@ -180,7 +178,7 @@ def _error(response: Response) -> errors.MetrikaError:
     """Return what a failure means; a known `error_type` decides before the code."""
     types = [e.error_type for e in response.errors if _NAME.fullmatch(e.error_type)]
     table = MEANINGS if response.errors else FOREIGN
-    pairs = [(word, meaning) for word in types for meaning in MEANINGS[:-2]]
+    pairs = [(word, meaning) for word in types for meaning in MEANINGS[:-1]]
     pairs += [(str(response.status), meaning) for meaning in table]
     found = (pair for pair in pairs if re.fullmatch(pair[1][0], pair[0]))
     word, (_, kind, template) = next(found)  # the last pattern takes any code
