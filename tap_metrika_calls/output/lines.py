@@ -16,11 +16,15 @@ class GroupedLines:
     """Lines that are said once, with all the names that they are about."""
 
     def __init__(self) -> None:
-        self._names: dict[str, dict[str, None]] = {}
+        self._names: dict[str, dict[str, str]] = {}
 
-    def add(self, template: str, name: object) -> None:
-        """Add a name; in the template, `{}` stands for the list of them."""
-        self._names.setdefault(template, {})[str(name)] = None
+    def add(self, template: str, name: object, found_in: object = None) -> None:
+        """Add a name, with where it was found first if that is of interest.
+
+        In the template, `{}` stands for the list of names.
+        """
+        place = "" if found_in is None else f" (first in {found_in})"
+        self._names.setdefault(template, {}).setdefault(str(name), place)
 
     def lines(self) -> list[str]:
         """Return a line for each template."""
@@ -28,7 +32,7 @@ class GroupedLines:
         for template, names in self._names.items():
             many = len(names) > 1
             line = re.sub("(ounter) {}", r"\1s {}", template) if many else template
-            lines.append(line.replace("{}", listed(names), 1))
+            lines.append(line.replace("{}", listed(map("".join, names.items())), 1))
         return lines
 
     def __bool__(self) -> bool:

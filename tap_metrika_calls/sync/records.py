@@ -85,14 +85,13 @@ class RecordDecoder:
         strict = make(forbid_unknown_fields=reports_others)
         self._strict = msgspec.json.Decoder(strict)
         self._lenient: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._struct)
-        self._reported: set[tuple[str, str]] = set()
 
     def decode(self, raw: msgspec.Raw) -> t.Any:  # noqa: ANN401
         """Return an object as a row; what does not fit is null, and reported."""
         row: t.Any
         try:
             row = self._strict.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             row = self._decode_odd(bytes(raw))
         created = row.create_time
         if created is not None and created.tzinfo is not UTC:
@@ -100,7 +99,7 @@ class RecordDecoder:
                 row.create_time = to_utc(created)
             except OverflowError:
                 row.create_time = None
-                self._report(MISFIT, "create_time", row.id)
+                self._warnings.add(MISFIT, "create_time", row.id)
         return row
 
     def record(self, row: Row, constants: Record) -> Record:
@@ -121,45 +120,42 @@ class RecordDecoder:
     def _decode_odd(self, raw: bytes) -> t.Any:  # noqa: ANN401
         try:
             values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return self._struct()
         shown = bytes(values.get("id", b"?"))[:24].decode("ascii", "replace")
         if self._reports_others:
             for name in values.keys() - self._types.keys():
-                self._report(UNDOCUMENTED, name, shown)
+                self._warnings.add(UNDOCUMENTED, name, shown)
         try:
             return self._lenient.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             row = self._struct()
         for name, kind in self._types.items():
             if name in values:
-                value, fits = _value(values[name], kind)
-                setattr(row, name, value)
-                if not fits:
-                    self._report(MISFIT, name, shown)
+                try:
+                    setattr(row, name, _value(values[name], kind))
+                except (ValueError, RecursionError):
+                    self._warnings.add(MISFIT, name, shown)
         return row
 
-    def _report(self, template: str, name: str, found_in: object) -> None:
-        if (template, name) not in self._reported:
-            self._reported.add((template, name))
-            self._warnings.add(template, f"{name} (first in {found_in})")
 
+def _value(raw: msgspec.Raw, kind: str) -> t.Any:  # noqa: ANN401
+    """Return a value as the column takes it.
 
-def _value(raw: msgspec.Raw, kind: str) -> tuple[t.Any, bool]:
-    """Return a value as the column takes it, and whether it is one that fits."""
+    Raises:
+        ValueError: If it does not fit.
+    """
     text = bytes(raw)
-    try:
-        if kind == "text" and _INTEGER.fullmatch(text):
-            return text.decode(), True
-        if kind == "text":
-            return msgspec.json.decode(text, type=str | None), True
-        if kind == "date-time":
-            value = msgspec.json.decode(text, type=str | None)
-            created = parse_time(value)
-            return created, value is None or created is not None
-        return msgspec.json.decode(text, type=_DECODED[kind]), True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None, False
+    if kind == "text" and _INTEGER.fullmatch(text):
+        return text.decode()
+    if kind not in ("text", "date-time"):
+        return msgspec.json.decode(text, type=_DECODED[kind])
+    value = msgspec.json.decode(text, type=str | None)
+    if kind == "text" or value is None:
+        return value
+    if (created := parse_time(value)) is None:
+        raise ValueError
+    return created
 
 
 _INTEGER = re.compile(rb"-?\d+")
