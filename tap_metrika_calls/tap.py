@@ -66,8 +66,8 @@ class TapMetrikaCalls(CommandLineTap):
         if errors and validate_config:
             raise invalid(*errors)
         if catalog is not None:
-            catalog = normalize_catalog(catalog, BY_NAME)
-        super().__init__(config=given, catalog=catalog, validate_config=False, **kwargs)
+            kwargs["catalog"] = normalize_catalog(catalog, BY_NAME)
+        super().__init__(config=given, validate_config=False, **kwargs)
         for stream in self.metrika_streams:
             try:
                 _ = stream.is_batched
