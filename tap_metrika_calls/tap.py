@@ -18,7 +18,7 @@ from tap_metrika_calls import settings, termination
 from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.catalog import invalid, normalize_catalog
 from tap_metrika_calls.cli import CommandLineTap
-from tap_metrika_calls.output.lines import counted, printable
+from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS, UploadsStream
@@ -61,8 +61,13 @@ class TapMetrikaCalls(CommandLineTap):
         Raises:
             ConfigValidationError: If any of them is wrong; with a line for each error.
         """
-        given = self._complete_config(config or {}, parse_env=parse_env_config)
-        errors = settings.validate_config(given, self.config_jsonschema)
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        given = config or {}
+        if parse_env_config:
+            given = given | settings.read_environment(schema, self.logger)
+        given = settings.normalize_config(given)
+        errors = settings.validate_config(given, schema)
         if errors and validate_config:
             raise invalid(*errors)
         if catalog is not None:
@@ -175,23 +180,6 @@ class TapMetrikaCalls(CommandLineTap):
             if state is not None and state.resume_from is not None:
                 return selected[index:] + selected[:index]
         return selected
-
-    @classmethod
-    def _complete_config(
-        cls, config: dict[str, t.Any], *, parse_env: bool
-    ) -> dict[str, t.Any]:
-        """Return the settings of files and, if wanted, those of the environment."""
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        unknown: list[str] = []
-        if parse_env:
-            variables, unknown = settings.config_from_environment(schema)
-            config = {**config, **variables}
-        for variable in unknown:
-            name = variable.removeprefix(settings.PREFIX).lower()
-            meant = settings.hint(name, schema["properties"])
-            cls.logger.warning("Unknown variable %s: %s", printable(variable), meant)
-        return settings.normalize_config(config)
 
     def _activate_versions(self, streams: list[MetrikaStream]) -> None:
         """Let targets delete what the source no longer has; only after a whole sync."""
