@@ -127,6 +127,7 @@ class TapMetrikaCalls(Tap):
     def check(self) -> None:
         """Report whether what is configured can be read."""
         run, checked = self.run, 0
+        run.failures.again = "Try again later."
         try:
             for stream in self._selected_streams():
                 if isinstance(stream, UploadsStream):
