@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import types
 import typing as t
 from copy import deepcopy
 from functools import cached_property
@@ -168,19 +167,11 @@ class TapMetrikaCalls(Tap):
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
         for option in command.params:
-            if option.name in FILE_OPTIONS:
-                option.type = click.STRING
-            elif option.name == "test":  # after all other options are known
+            if option.name != "version":  # `invoke` decides, when it has all options
                 option.callback, option.expose_value = None, True
+            if option.name in FILE_OPTIONS:
+                option.type = click.Path(readable=False)
         return command
-
-    @classmethod
-    @override
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: t.Any) -> t.Any:
-        config: dict[str, t.Any] = {}
-        for path in value:
-            config |= read_object("config", path) if path != "ENV" else {}
-        return types.SimpleNamespace(config=config, parse_env="ENV" in value)
 
     @classmethod
     @override
@@ -188,10 +179,16 @@ class TapMetrikaCalls(Tap):
         if options["about"]:
             cls.print_about(options["about_format"])
             return
+        given: dict[str, t.Any] = {"config": {}}
+        for path in options["config"]:
+            given["config"] |= read_object("config", path) if path != "ENV" else {}
+        given["parse_env_config"] = "ENV" in options["config"]
+        if options["discover"]:
+            cls(**given, validate_config=False, setup_mapper=False).run_discovery()
+            return
         cls.print_version(print_fn=cls.logger.info)
-        config = options["config"]
         files = {n: read_object(n, options[n]) for n in FILE_OPTIONS if options[n]}
-        tap = cls(config=config.config, parse_env_config=config.parse_env, **files)
+        tap = cls(**given, **files)
         actions = {"disabled": tap.sync, "schema": tap.write_schemas}
         actions.get(options["test"], tap.check)()
 
