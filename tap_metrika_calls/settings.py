@@ -129,7 +129,7 @@ def _describe(error: ValidationError) -> list[str]:
         names = set(schema["required"]) - set(instance)
         return [f"Setting '{path}.{name}' is required." for name in names]
     if error.validator == "additionalProperties":
-        known = schema["properties"]
+        known = schema.get("properties", {})
         return [
             f"Setting '{path}.{printable(name)}' is unknown: {_hint(name, known)}"
             for name in instance.keys() - known.keys()
