@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typing as t
-from copy import deepcopy
 
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,30 +15,32 @@ if t.TYPE_CHECKING:
 Schema: t.TypeAlias = dict[str, t.Any]
 
 METHODS = ("INCREMENTAL", "FULL_TABLE")
+UNKNOWN_METHOD = "Stream '{}': unknown replication method: expected {} or {}."
 NOT_A_CATALOG = "The file of --catalog is not a catalog: make one with --discover."
+# How a column is decoded: by what it is, and the first type that a catalog declares.
+DECODED = {
+    "key": {"integer": "integer", "string": "text"},
+    "integer": {"integer": "integer", "string": "text", "number": "number"},
+    "string": {"string": "string"},
+    "date-time": {"string": "date-time"},
+}
 
 
-def normalize_catalog(
-    catalog: t.Any,  # noqa: ANN401
-    streams: Mapping[str, type[Stream]],
-) -> Schema:
+def normalize_catalog(content: Schema, streams: Mapping[str, type[Stream]]) -> Catalog:
     """Return a catalog in the form in which the SDK takes all of it into account.
-
-    The Singer specification has the replication method in the metadata of a stream,
-    where users and Meltano write it; the SDK prefers the one beside it, and does not
-    protect keys from being changed or deselected.
 
     Raises:
         ConfigValidationError: If it is not a catalog, or names an unknown method.
     """
+    catalog = Catalog()
     try:
-        entries = [s for s in catalog["streams"] if s["tap_stream_id"] in streams]
-        normal = [_normalize(s, streams[s["tap_stream_id"]]) for s in entries]
-    except ConfigValidationError:
-        raise
+        for given in content["streams"]:
+            if given["tap_stream_id"] in streams:
+                entry = _normalize(given, streams[given["tap_stream_id"]])
+                catalog.add_stream(entry)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise invalid(NOT_A_CATALOG) from None
-    return {"streams": normal}
+    return catalog
 
 
 def declared_types(
@@ -49,22 +51,23 @@ def declared_types(
     Raises:
         ConfigValidationError: If a column cannot be loaded as declared.
     """
-    types = {name: _own_type(prop) for name, prop in documented["properties"].items()}
+    types = {
+        name: prop.get("format", "string" if "string" in prop["type"] else "integer")
+        for name, prop in documented["properties"].items()
+    }
     errors = []
     for column, schema in declared["properties"].items():
-        own, is_key = types.get(column), column in keys
-        kind = own and _declared_type(schema, own, is_key=is_key)
-        if kind is not None:
-            types[column] = kind
-            continue
-        problem = f"unknown column {column!a} in the catalog."
-        if own is not None:
-            expected = "string" if own != "integer" else "integer or string"
-            expected += "" if is_key else ", and null"
-            problem = f"type of column '{column}' in the catalog: expected {expected}."
-        errors.append(f"Stream '{stream}': {problem}")
+        own = "key" if column in keys else types.get(column)
+        if own is None:
+            errors.append(f"unknown column {column!a} in the catalog.")
+        elif decoded := _declared_type(schema, own):
+            types[column] = decoded
+        else:
+            expected = " or ".join(DECODED[own]) + ", and null" * (own != "key")
+            where = f"type of column '{column}' in the catalog"
+            errors.append(f"{where}: expected {expected}.")
     if errors:
-        raise invalid(*errors)
+        raise invalid(*(f"Stream '{stream}': {error}" for error in errors))
     return types
 
 
@@ -73,51 +76,34 @@ def invalid(*lines: str) -> ConfigValidationError:
     return ConfigValidationError(lines[0], errors=list(lines))
 
 
-def _normalize(entry: Schema, stream: type[Stream]) -> Schema:
-    entry = deepcopy(entry)
-    types = [prop.get("type", ()) for prop in entry["schema"]["properties"].values()]
-    if not types or not all(isinstance(kind, str | list) for kind in types):
+def _normalize(given: Schema, stream: type[Stream]) -> CatalogEntry:
+    """Return a stream's entry with its method, and with keys that nobody may change.
+
+    The Singer specification has the replication method in the metadata of a stream,
+    where users and Meltano write it; the SDK prefers the one beside it.
+    """
+    entry = CatalogEntry.from_dict(given)
+    if not entry.schema.properties:
         raise ValueError
-    name = entry["stream"] = entry["tap_stream_id"]
-    entry["key_properties"] = list(t.cast("Sequence[str]", stream.primary_keys))
-    entry["replication_key"] = stream.replication_key
-    keys = [["properties", key] for key in entry["key_properties"]]
-    metadata = [m for m in entry.get("metadata", ()) if m["breadcrumb"] not in keys]
-    if not all(isinstance(m["metadata"], dict) for m in metadata):
-        raise ValueError
-    method = entry.get("replication_method")
-    for root in [m["metadata"] for m in metadata if not m["breadcrumb"]]:
-        for key in ("forced-replication-method", "replication-method"):
-            method = method if root.get(key) is None else root[key]
-    if method is not None and method not in METHODS:
-        expected = " or ".join(METHODS)
-        line = f"Stream '{name}': unknown replication method: expected {expected}."
-        raise invalid(line)
-    entry["replication_method"] = method
-    entry["metadata"] = metadata + [
-        {"breadcrumb": key, "metadata": {"inclusion": "automatic"}} for key in keys
-    ]
+    entry.stream = entry.tap_stream_id
+    entry.key_properties = t.cast("Sequence[str]", stream.primary_keys)
+    entry.replication_key = t.cast("str | None", stream.replication_key)
+    for key in entry.key_properties:
+        automatic = Metadata(inclusion=Metadata.InclusionType.AUTOMATIC)
+        entry.metadata["properties", key] = automatic
+    about = [m["metadata"] for m in given.get("metadata", ()) if not m["breadcrumb"]]
+    methods = [root.get("replication-method") for root in about]
+    methods += [entry.metadata.root.forced_replication_method, entry.replication_method]
+    entry.replication_method = next((m for m in methods if m is not None), None)
+    if entry.replication_method not in (None, *METHODS):
+        raise invalid(UNKNOWN_METHOD.format(entry.stream, *METHODS))
     return entry
 
 
-def _own_type(schema: Schema) -> str:
-    if schema.get("format") == "date-time":
-        return "date-time"
-    return "string" if "string" in _listed(schema) else "integer"
-
-
-def _declared_type(schema: Schema, own: str, *, is_key: bool) -> str | None:
+def _declared_type(schema: Schema, own: str) -> str | None:
     """Return how a column with a type of its own is decoded; None if it cannot be."""
-    kinds, form = _listed(schema), schema.get("format")
-    if form not in (None, own) or not (is_key or "null" in kinds):
+    types = schema.get("type", ())
+    types = types if isinstance(types, list) else [types]
+    if schema.get("format", own) != own or not (own == "key" or "null" in types):
         return None
-    if own in kinds or (own == "date-time" and "string" in kinds):
-        return own
-    if own == "integer" and "string" in kinds:
-        return "text"
-    return "number" if own == "integer" and "number" in kinds and not is_key else None
-
-
-def _listed(schema: Schema) -> list[str]:
-    kinds = schema.get("type", ())
-    return [kinds] if isinstance(kinds, str) else list(kinds)
+    return next((way for kind, way in DECODED[own].items() if kind in types), None)

@@ -41,6 +41,8 @@ class Failures:
         has_read: Whether anything could be read.
     """
 
+    again = SYNC_AGAIN
+
     def __init__(
         self, stop: Callable[[errors.FatalError], None], *, skips_unavailable: bool
     ) -> None:
@@ -132,7 +134,7 @@ class Failures:
         advice = ", check its number" if unknown else ""
         template = f"Counter {{}}{where}: {error}".rstrip(".") + f"{advice}."
         if is_outage:
-            template = f"{error} (counter {{}}{where}). {SYNC_AGAIN}"
+            template = f"{error} (counter {{}}{where}). {self.again}"
         if isinstance(error, errors.UnavailableError) and self._skips_unavailable:
             self._has_skipped_counters = True
             self.skipped.add(f"{template} {SKIPPED}", counter_id)

@@ -8,9 +8,9 @@ from copy import deepcopy
 from functools import cached_property
 
 import click
-import msgspec
+from singer_sdk import Tap
 from singer_sdk.exceptions import SingerSDKError
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 from singer_sdk.singerlib import ActivateVersionMessage
 from typing_extensions import override
 
@@ -18,27 +18,20 @@ from tap_metrika_calls import settings, termination
 from tap_metrika_calls.api.errors import FatalError
 from tap_metrika_calls.base_stream import MetrikaStream, UploadsStream
 from tap_metrika_calls.catalog import invalid, normalize_catalog
-from tap_metrika_calls.cli import CommandLineTap
-from tap_metrika_calls.output.lines import counted, printable
+from tap_metrika_calls.cli import read_object
+from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS
 from tap_metrika_calls.sync.state import validate_state
 
-if t.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from singer_sdk.singerlib import Catalog
-    from singer_sdk.streams import Stream
-
 BY_NAME = {each.name: each for each in STREAMS}
 UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]
+FILE_OPTIONS = ("catalog", "state")
 REPAIR_STATE = "Repair the state, or start without it (meltano: --full-refresh)."
-BATCH_HELP = "see https://sdk.meltano.com/en/latest/batch.html"
-MAPS_HELP = "see https://sdk.meltano.com/en/latest/stream_maps.html"
 
 
-class TapMetrikaCalls(CommandLineTap):
+class TapMetrikaCalls(Tap):
     """Yandex Metrica: processing status of call uploads."""
 
     name = "tap-metrika-calls"
@@ -46,35 +39,24 @@ class TapMetrikaCalls(CommandLineTap):
     message_writer_class = Writer
     message_writer: Writer
 
-    def __init__(
-        self,
-        *,
-        config: dict[str, t.Any] | None = None,
-        catalog: dict[str, t.Any] | None = None,
-        parse_env_config: bool = False,
-        validate_config: bool = True,
-        **kwargs: t.Any,
-    ) -> None:
-        """Check settings, catalog and state.
+    def __init__(self, **options: t.Any) -> None:
+        """Check settings, catalog and state; the options are those of the SDK.
 
         Raises:
             ConfigValidationError: If any of them is wrong; with a line for each error.
         """
-        given = self._complete_config(config or {}, parse_env=parse_env_config)
-        errors = settings.validate_config(given, self.config_jsonschema)
-        if errors and validate_config:
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
+        config = options.pop("config", None) or {}
+        if options.pop("parse_env_config", False):
+            config = config | settings.read_environment(schema, self.logger)
+        config = settings.normalize_config(config)
+        errors = settings.validate_config(config, schema)
+        if options.pop("validate_config", True) and errors:
             raise invalid(*errors)
-        if catalog is not None:
-            catalog = normalize_catalog(catalog, BY_NAME)
-        super().__init__(config=given, catalog=catalog, validate_config=False, **kwargs)
-        for stream in self.metrika_streams:
-            try:
-                _ = stream.is_batched
-            except (AttributeError, TypeError, ValueError):
-                line = f"Setting 'batch_config' is invalid: {BATCH_HELP}."
-                raise invalid(line) from None
-            if catalog is not None and stream.selected:
-                _ = stream.decoder  # checks the types of the catalog
+        if options.get("catalog") is not None:
+            options["catalog"] = normalize_catalog(options["catalog"], BY_NAME)
+        super().__init__(config=config, validate_config=False, **options)
 
     @cached_property
     def run(self) -> Run:
@@ -86,35 +68,28 @@ class TapMetrikaCalls(CommandLineTap):
     def state_writer(self) -> StateWriter:  # type: ignore[override]
         return self.run.state_writer
 
-    @property
     @override
-    def catalog(self) -> Catalog:
-        """The catalog for stream maps, which may name deselected streams too."""
-        catalog: Catalog = deepcopy(super().catalog)
-        for entry in catalog.streams:
-            entry.metadata.root.selected = True
-        return catalog
-
-    @property
-    def metrika_streams(self) -> list[MetrikaStream]:
-        """The streams as what they are."""
-        return t.cast("list[MetrikaStream]", list(self.streams.values()))
-
-    @override
-    def discover_streams(self) -> Sequence[Stream]:
+    def discover_streams(self) -> list[MetrikaStream]:
         return [stream(self, self.run) for stream in STREAMS]
 
     @override
     def setup_mapper(self) -> None:
+        selected = self._selected_streams()
+        _ = [stream.decoder for stream in selected]  # checks the types of the catalog
+        setting = "stream_maps"
         try:
-            super().setup_mapper()
-        except SingerSDKError:
-            raise
+            self.mapper = PluginMapper(dict(self.config), self.logger)
+            catalog = deepcopy(self.catalog)
+            for entry in catalog.streams:  # maps may name deselected streams too
+                entry.metadata.root.selected = True
+            self.mapper.register_raw_streams_from_catalog(catalog)
+            setting = "batch_config"
+            _ = [stream.is_batched for stream in selected]
         except Exception as error:
-            text = type(error).__name__
-            line = f"Setting 'stream_maps' cannot be used ({text}): {MAPS_HELP}."
+            text = error if isinstance(error, SingerSDKError) else settings.SDK_HELP
+            line = settings.INVALID.format(setting, " ".join(str(text).split()))
             raise invalid(line) from error
-        for name, stream_map in (self.config.get("stream_maps") or {}).items():
+        for name, stream_map in self.config.get("stream_maps", {}).items():
             is_special = name.startswith("__") or "__source__" in (stream_map or ())
             if not (is_special or fnmatch.filter(BY_NAME, name)):
                 self.logger.warning("Setting 'stream_maps': no stream %r.", name)
@@ -125,10 +100,9 @@ class TapMetrikaCalls(CommandLineTap):
         if errors:
             raise invalid(*(f"{error}. {REPAIR_STATE}" for error in errors))
         self.run.load_state(state, UPLOADS_STREAMS)
-        super().load_state(msgspec.to_builtins(self.run.state()))
 
-    @override
     def sync(self) -> None:
+        """Sync all streams."""
         selected = self._selected_streams()
         if not selected:
             self.logger.warning("No stream is selected: nothing is read.")
@@ -147,9 +121,10 @@ class TapMetrikaCalls(CommandLineTap):
             run.finish()
         failures.raise_if_failed()
 
-    @override
     def check(self) -> None:
+        """Report whether what is configured can be read."""
         run = self.run
+        run.failures.again = "Try again later."
         try:
             for stream in self._selected_streams():
                 if isinstance(stream, UploadsStream):
@@ -166,31 +141,15 @@ class TapMetrikaCalls(CommandLineTap):
 
     def _selected_streams(self) -> list[MetrikaStream]:
         """Return the streams, beginning with the one where the last sync stopped."""
-        selected = [stream for stream in self.metrika_streams if stream.selected]
-        uploads = [each for each in selected if isinstance(each, UploadsStream)]
-        self.run.failures.names_streams = len(uploads) > 1
+        streams = t.cast("list[MetrikaStream]", list(self.streams.values()))
+        selected = [stream for stream in streams if stream.selected]
+        uploads = sum(isinstance(each, UploadsStream) for each in selected)
+        self.run.failures.names_streams = uploads > 1
         for index, stream in enumerate(selected):
             state = self.run.states.get(stream.name)
             if state is not None and state.resume_from is not None:
                 return selected[index:] + selected[:index]
         return selected
-
-    @classmethod
-    def _complete_config(
-        cls, config: dict[str, t.Any], *, parse_env: bool
-    ) -> dict[str, t.Any]:
-        """Return the settings of files and, if wanted, those of the environment."""
-        schema = cls.config_jsonschema
-        cls.append_builtin_config(schema)
-        unknown: list[str] = []
-        if parse_env:
-            variables, unknown = settings.config_from_environment(schema)
-            config = {**config, **variables}
-        for variable in unknown:
-            name = variable.removeprefix(settings.PREFIX).lower()
-            meant = settings.hint(name, schema["properties"])
-            cls.logger.warning("Unknown variable %s: %s", printable(variable), meant)
-        return settings.normalize_config(config)
 
     def _activate_versions(self, streams: list[MetrikaStream]) -> None:
         """Let targets delete what the source no longer has; only after a whole sync."""
@@ -198,6 +157,39 @@ class TapMetrikaCalls(CommandLineTap):
             for stream_map in stream.stream_maps:
                 removed = isinstance(stream_map, RemoveRecordTransform)
                 if stream.version is not None and not removed:
-                    self.write_message(
-                        ActivateVersionMessage(stream_map.stream_alias, stream.version)
-                    )
+                    alias = stream_map.stream_alias
+                    self.write_message(ActivateVersionMessage(alias, stream.version))
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name != "version":  # `invoke` decides, when it has all options
+                option.callback, option.expose_value = None, True
+            if option.name in FILE_OPTIONS:
+                option.type = click.Path(readable=False)
+        return command
+
+    @classmethod
+    @override
+    def invoke(cls, **options: t.Any) -> None:
+        if options["about"]:
+            cls.print_about(options["about_format"])
+            return
+        given: dict[str, t.Any] = {"config": {}}
+        for path in options["config"]:
+            given["config"] |= read_object("config", path) if path != "ENV" else {}
+        given["parse_env_config"] = "ENV" in options["config"]
+        if options["discover"]:
+            cls(**given, validate_config=False, setup_mapper=False).run_discovery()
+            return
+        cls.print_version(print_fn=cls.logger.info)
+        files = {n: read_object(n, options[n]) for n in FILE_OPTIONS if options[n]}
+        tap = cls(**given, **files)
+        actions = {"disabled": tap.sync, "schema": tap.write_schemas}
+        actions.get(options["test"], tap.check)()
+
+    @override
+    def _setup_signal_handlers(self) -> None:
+        """Leave signals to the process; the SDK would raise wherever the sync is."""

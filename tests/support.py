@@ -21,6 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 from sandbox import TOKEN
+from tap_metrika_calls import cli, termination
 from tap_metrika_calls.tap import TapMetrikaCalls
 
 if t.TYPE_CHECKING:
@@ -213,13 +214,10 @@ def invoke(*arguments: str, env: Mapping[str, str] | None = None) -> Run:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(log),
     ):
-        try:
-            code = TapMetrikaCalls.cli(list(arguments))
-        except SystemExit as end:
-            code = end.code
-    out.flush()
+        termination.install()
+        code = cli.run(TapMetrikaCalls, list(arguments))
     written = t.cast("io.BytesIO", out.buffer).getvalue().decode()
-    return Run(code or 0, written.splitlines(), log.getvalue())
+    return Run(code, written.splitlines(), log.getvalue())
 
 
 def run(
@@ -302,18 +300,19 @@ class _Kept(io.BytesIO):
 @contextlib.contextmanager
 def as_a_process_of_its_own() -> Iterator[None]:
     """Undo what a run changes about the process: signals, logging, warnings."""
-    root = logging.getLogger()
+    root, logger = logging.getLogger(), TapMetrikaCalls.logger
     level, handlers = root.level, list(root.handlers)
     handled = {signum: signal.getsignal(signum) for signum in SIGNALS}
     wakeup = signal.set_wakeup_fd(-1)
     hook = sys.excepthook
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), mock.patch.object(termination, "_received", None):
         try:
             yield
         finally:
             logging.captureWarnings(capture=False)
             root.setLevel(level)
             root.handlers[:] = handlers
+            logger.filters.clear()
             for signum, handler in handled.items():
                 signal.signal(signum, handler)
             signal.set_wakeup_fd(wakeup)

@@ -88,11 +88,13 @@ def test_settings_from_the_environment(api: Sandbox, tmp_path: Path) -> None:
     assert (result.code, result.log, result.ids) == (0, "", [1, 3])
 
 
-def test_a_file_of_settings_that_does_not_exist(tmp_path: Path) -> None:
-    result = invoke("--config", str(tmp_path / "config.json"))
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+def test_a_file_that_does_not_exist(tmp_path: Path, option: str) -> None:
+    result = invoke(option, str(tmp_path / "config.json"))
     assert result.code == 1
-    assert len(result.errors) == 1
-    assert "--config" in result.errors[0]
+    assert result.errors == [
+        f"The file of {option} cannot be read: No such file or directory."
+    ]
 
 
 def test_about_names_every_setting() -> None:

@@ -117,6 +117,19 @@ def test_a_second_signal_changes_nothing(
     assert_read_up_to_eight(result, uploads)
 
 
+def test_a_signal_ends_the_connection_test(api: Sandbox, config: Path) -> None:
+    api.fail("slow", times=100, path="counter/9/")
+    api.slow_seconds = 30
+    at_nine = requested(api, "counter/9/")
+    with running("--config", config, "--test", cwd=config.parent) as process:
+        assert at_nine.wait(30)
+        process.send_signal(signal.SIGTERM)
+        result = finish(process)
+    assert (result.code, result.errors) == (TERMINATED, [])
+    assert "Traceback" not in result.log
+    assert "Received SIGTERM" in result.log
+
+
 def test_a_signal_that_was_ignored_stays_ignored(
     api: Sandbox, config: Path, uploads: Uploads
 ) -> None:

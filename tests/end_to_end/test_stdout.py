@@ -177,6 +177,22 @@ def test_a_full_disk_is_one_plain_line(config: Path, unbuffered: str) -> None:
     assert "Traceback" not in result.log
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--discover"], ["--about"], ["--about", "--format=json"]]
+)
+def test_a_full_disk_is_noticed_by_every_command(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    with (
+        Path("/dev/full").open("wb") as full,
+        running(*arguments, cwd=tmp_path, stdout=full.fileno()) as process,
+    ):
+        result = finish(process)
+    assert result.code == 1
+    assert result.errors == ["Standard output cannot be used: No space left on device"]
+    assert len(result.log.splitlines()) == 1
+
+
 def test_closed_standard_output_is_one_plain_line(api: Sandbox, config: Path) -> None:
     with running(
         "--config", config, cwd=config.parent, wrapper='exec "$@" >&-'

@@ -159,6 +159,8 @@ def test_a_type_that_fits_is_taken_as_it_is(
         ("comment", {"type": ["string", "null"], "format": "uuid"}),
         ("id", {"type": ["boolean"]}),
         ("id", {"type": "null"}),
+        ("id", {"type": 5}),
+        ("comment", {}),
     ],
 )
 def test_another_type_is_refused_at_the_start(

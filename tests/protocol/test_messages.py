@@ -254,3 +254,11 @@ def test_what_cannot_be_read_fails_the_test(
     assert run.code == 1
     assert any(words in line for line in run.errors)
     assert "Traceback" not in run.log
+
+
+def test_after_an_outage_the_test_says_nothing_of_a_sync(api: Sandbox) -> None:
+    config = config_for(api, counters=[FAILING], max_attempts=2)
+    run = sync(config, None, None, "--test")
+    assert run.code == 1
+    (line,) = run.errors
+    assert line.endswith("(counter 9). Try again later.")

@@ -73,6 +73,9 @@ WRONG: list[tuple[str, object, str]] = [
     ("stream_maps", {CALLS: {"x": 1}}, "stream_maps"),
     ("stream_maps", {CALLS: {"x": ""}}, "stream_maps"),
     ("stream_maps", [CANARY], "stream_maps"),
+    ("stream_maps", {CALLS: {"id": None}}, "__key_properties__"),
+    ("stream_maps", {CALLS: {"__else__": 5}}, "stream_maps"),
+    ("flattening_max_depth", CANARY, "flattening_max_depth"),
 ]
 # singer-sdk 0.55 accepts the first of these, and sees the other with the first record.
 if not version("singer-sdk").startswith("0.55"):
@@ -214,8 +217,8 @@ def test_batches_exclude_some_settings(api: Sandbox, other: t.Any) -> None:
     assert next(iter(other)) in line
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_batch_has_a_record(api: Sandbox, size: int) -> None:
+@pytest.mark.parametrize("size", [0, -1, "many", 1.5])
+def test_a_batch_has_a_record(api: Sandbox, size: object) -> None:
     run = sync(config_for(api, batch_config=BATCHES | {"batch_size": size}))
     assert one_line(run) == (
         "Setting 'batch_config.batch_size': expected a positive integer."

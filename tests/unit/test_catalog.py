@@ -52,7 +52,7 @@ def metadata(*breadcrumb: str, **values: t.Any) -> JSON:
 
 def normalized(stream: JSON) -> JSON:
     before = deepcopy(stream)
-    (made,) = normalize_catalog({"streams": [stream]}, STREAMS)["streams"]
+    (made,) = normalize_catalog({"streams": [stream]}, STREAMS).to_dict()["streams"]
     assert stream == before, "the catalog of the caller was changed"
     return t.cast("JSON", made)
 
@@ -75,7 +75,7 @@ def test_a_replication_method_may_stand_in_three_places(method: str | None) -> N
         entry("calls", replication_method=method),
     ]
     for stream in places:
-        assert normalized(stream)["replication_method"] == method
+        assert normalized(stream).get("replication_method") == method
 
 
 def test_metadata_comes_before_the_field_beside_it() -> None:
@@ -108,7 +108,7 @@ def test_keys_cannot_be_changed_or_deselected() -> None:
         replication_key="comment",
     )
     made = normalized(stream)
-    assert made["key_properties"] == ["counter_id", "id"]
+    assert list(made["key_properties"]) == ["counter_id", "id"]
     assert metadata("properties", "comment", selected=False) in made["metadata"]
     assert made["replication_key"] == "create_time"
     for key in ("counter_id", "id"):
@@ -122,9 +122,9 @@ def test_the_id_of_a_stream_is_its_name() -> None:
 
 def test_streams_of_others_are_left_out() -> None:
     catalog = {"streams": [entry("unknown"), entry("counters"), entry("calls")]}
-    made = normalize_catalog(catalog, STREAMS)["streams"]
-    assert [stream["stream"] for stream in made] == ["counters", "calls"]
-    assert normalize_catalog({"streams": []}, STREAMS) == {"streams": []}
+    made = normalize_catalog(catalog, STREAMS).streams
+    assert [stream.stream for stream in made] == ["counters", "calls"]
+    assert normalize_catalog({"streams": []}, STREAMS).streams == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,6 @@ def test_streams_of_others_are_left_out() -> None:
         {"streams": [entry(schema={})]},
         {"streams": [entry(schema={"properties": {}})]},
         {"streams": [entry(schema={"properties": {"id": 5}})]},
-        {"streams": [entry(schema={"properties": {"id": {"type": 5}}})]},
         {"streams": [entry("calls", {})]},
         {"streams": [entry("calls", {"breadcrumb": []})]},
         {"streams": [entry("calls", {"breadcrumb": [], "metadata": None})]},
@@ -152,7 +151,7 @@ def test_streams_of_others_are_left_out() -> None:
         {"streams": [entry([])]},  # type: ignore[arg-type]
     ],
 )
-def test_what_is_no_catalog_is_one_line(catalog: object) -> None:
+def test_what_is_no_catalog_is_one_line(catalog: t.Any) -> None:
     (line,) = errors_of(lambda: normalize_catalog(catalog, STREAMS))
     assert "--discover" in line
 
@@ -190,6 +189,8 @@ TYPES = [
     ("quantity", "integer", None),
     ("quantity", ["boolean", "null"], None),
     ("quantity", [], None),
+    ("quantity", 5, None),
+    ("quantity", [{}, 5], None),
     ("comment", ["string", "null"], "string"),
     ("comment", ["integer", "string", "null"], "string"),
     ("comment", ["string"], None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from copy import deepcopy
 
@@ -10,9 +11,8 @@ import pytest
 from tap_metrika_calls.settings import (
     PREFIX,
     SETTINGS,
-    config_from_environment,
-    hint,
     normalize_config,
+    read_environment,
     validate_config,
 )
 from tap_metrika_calls.sync.selection import CounterSelection, select_counters
@@ -22,6 +22,7 @@ if t.TYPE_CHECKING:
 
     from tests.support import JSON
 
+LOGGER = logging.getLogger("test")
 VALID: JSON = {"oauth_token": "x"}
 
 
@@ -87,7 +88,7 @@ def test_counters_are_selected_once_each(
         ('[{"counter_id": 7}]', [{"counter_id": 7}]),
         ('[{"counter_id": "7"}]', [{"counter_id": 7}]),
         ([{"counter_id": "7", "uploading_ids": ["5"]}], None),
-        (["5", 6.0], [5, 6]),
+        (["5", 6], [5, 6]),
         (["5x", "-5", "", " 5"], ["5x", "-5", "", " 5"]),
         (["\u0663"], ["\u0663"]),
         ([True, 5.5], [True, 5.5]),
@@ -117,14 +118,12 @@ def test_nulls_and_surrounding_white_space_are_removed() -> None:
         "ulogin": "me\r",
         "api_url": " https://a ",
         "counter_id": None,
-        "max_attempts": 5.0,
         "lookup": " auto ",
     }
     assert normalize_config(given) == {
         "oauth_token": "x",
         "ulogin": "me",
         "api_url": "https://a",
-        "max_attempts": 5,
         "lookup": " auto ",
     }
 
@@ -142,7 +141,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 
 
 def test_variables_are_read_by_the_type_of_their_setting(
-    environment: pytest.MonkeyPatch,
+    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, text in {
         "OAUTH_TOKEN": "123",
@@ -155,7 +154,8 @@ def test_variables_are_read_by_the_type_of_their_setting(
         "LOGLEVEL": "DEBUG",
     }.items():
         environment.setenv(PREFIX + name, text)
-    config, unknown = config_from_environment(SETTINGS)
+    with caplog.at_level("WARNING"):
+        config = read_environment(SETTINGS, LOGGER)
     assert config == {
         "oauth_token": "123",
         "counter_id": 7,
@@ -163,18 +163,49 @@ def test_variables_are_read_by_the_type_of_their_setting(
         "uploading_ids": [5],
         "max_attempts": "many",
     }
-    assert unknown == [PREFIX + "UNKNOWN", PREFIX + "PORT_8080_TCP"]
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith(f"Unknown variable {PREFIX}UNKNOWN: use oauth_token, ")
+    assert second.startswith(f"Unknown variable {PREFIX}PORT_8080_TCP: ")
 
 
-@pytest.mark.parametrize("text", ["[5", "\u0667", "5.5", "", "9" * 5_000])
+@pytest.mark.parametrize("text", ["[5", "\u0667", "", "9" * 5_000])
 def test_a_variable_that_does_not_fit_is_taken_as_it_is(
     environment: pytest.MonkeyPatch, text: str
 ) -> None:
     environment.setenv(PREFIX + "COUNTER_ID", text)
     environment.setenv(PREFIX + "UPLOADING_IDS", text)
-    config, _ = config_from_environment(SETTINGS)
+    config = read_environment(SETTINGS, LOGGER)
     assert config["counter_id"] == text
-    assert validate_config({**VALID, **config}, deepcopy(SETTINGS))
+    assert len(validate_config({**VALID, **config}, deepcopy(SETTINGS))) == 2
+
+
+@pytest.mark.parametrize("text", ["7.0", "7.5", "7e0", "true", "[7]", '"7"'])
+def test_a_number_in_a_variable_is_an_integer(
+    environment: pytest.MonkeyPatch, text: str
+) -> None:
+    environment.setenv(PREFIX + "COUNTER_ID", text)
+    environment.setenv(PREFIX + "UPLOADING_IDS", f"[{text}]")
+    config = normalize_config(read_environment(SETTINGS, LOGGER))
+    lines = validate_config({**VALID, **config}, deepcopy(SETTINGS))
+    expected = ["Setting 'counter_id': expected a positive integer."]
+    if text != '"7"':  # in a list, Meltano has digits as text
+        where = "Setting 'uploading_ids[0]'"
+        expected.append(f"{where}: expected a positive integer.")
+    assert lines == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), (" on ", True), ("1", True), ("no", False)],
+)
+def test_a_truth_in_a_variable(
+    environment: pytest.MonkeyPatch,
+    text: str,
+    value: bool,  # noqa: FBT001
+) -> None:
+    environment.setenv(PREFIX + "EMIT_ACTIVATE_VERSION_MESSAGES", text)
+    config = read_environment(SETTINGS, LOGGER)
+    assert config == {"emit_activate_version_messages": value}
 
 
 # Wrong ones.
@@ -307,17 +338,20 @@ def test_which_kind_of_character_no_token_has(token: str, found: str | None) -> 
     ],
 )
 def test_what_an_unknown_name_was_meant_for(name: str, meant: str) -> None:
-    assert hint(name, SETTINGS["properties"]).startswith(meant)
     assert lines_of(**{name: 1})[0].startswith(f"Setting '{name}' is unknown: {meant}")
 
 
-@pytest.mark.parametrize("other", ["stream_maps", "emit_activate_version_messages"])
-def test_batches_exclude_some_settings(other: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "value"),
+    [("stream_maps", {"x": {}}), ("emit_activate_version_messages", True)],
+)
+def test_batches_exclude_some_settings(other: str, value: object) -> None:
     schema = deepcopy(SETTINGS)
     schema["additionalProperties"] = True
-    config = {**VALID, "batch_config": {"x": 1}, other: True}
+    config = {**VALID, "batch_config": {"x": 1}, other: value}
     assert validate_config(config, schema) == [
         f"Setting 'batch_config' cannot be combined with '{other}'."
     ]
-    for value in (None, False):
-        assert validate_config({**config, other: value}, schema) == []
+    assert validate_config({**config, "batch_config": {}}, schema) == []
+    empty: JSON = {"stream_maps": {}, "emit_activate_version_messages": False}
+    assert validate_config({**config, **empty}, schema) == []
