@@ -161,14 +161,11 @@ def three_days(run: Runner) -> Measured:
 
 def one_state(run: Runner) -> Measured:
     """Encode one STATE with all counters, as it is after a sync."""
-    from tap_metrika_calls.sync.state import (  # noqa: PLC0415
-        CounterStates,
-        load_stream_state,
-    )
+    from tap_metrika_calls.sync.state import load_states  # noqa: PLC0415
 
     run.sync()
-    states = CounterStates(load_stream_state(run.state(), CALLS))
-    return _encoding(states.content)
+    states, _ = load_states(run.state(), [CALLS])
+    return _encoding(states[CALLS].content)
 
 
 def shortest_state(run: Runner) -> Measured:

@@ -16,17 +16,16 @@ from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.sync.paging import ListReader
 from tap_metrika_calls.sync.records import RecordDecoder
 from tap_metrika_calls.sync.selection import CounterSelection, select_counters
-from tap_metrika_calls.sync.state import CounterStates, load_stream_state
 
 if t.TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import msgspec
 
     from tap_metrika_calls.api.client import MetrikaClient
     from tap_metrika_calls.sync.reader import CounterReader
-    from tap_metrika_calls.sync.state import State
+    from tap_metrika_calls.sync.state import CounterStates, State
 
 READING_ALL = (
     "Reading all %s that the token has access to, because neither counters nor "
@@ -126,11 +125,6 @@ class Run:
                 for missing in states.counter_ids() - self.counters.keys():
                     self.failures.warnings.add(NO_LONGER_LISTED, missing)
         return selected
-
-    def load_state(self, state: State, streams: Iterable[str]) -> None:
-        """Take over a valid state."""
-        for name in streams:
-            self.states[name] = CounterStates(load_stream_state(state, name))
 
     def state(self) -> State:
         """Return the state for a STATE message; empty if there is nothing to say."""

@@ -23,7 +23,7 @@ from tap_metrika_calls.output.lines import counted
 from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS
-from tap_metrika_calls.sync.state import validate_state
+from tap_metrika_calls.sync.state import load_states
 
 BY_NAME = {each.name: each for each in STREAMS}
 UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]
@@ -96,10 +96,9 @@ class TapMetrikaCalls(Tap):
 
     @override
     def load_state(self, state: dict[str, t.Any]) -> None:
-        errors = validate_state(state, UPLOADS_STREAMS)
+        self.run.states, errors = load_states(state, UPLOADS_STREAMS)
         if errors:
             raise invalid(*(f"{error}. {REPAIR_STATE}" for error in errors))
-        self.run.load_state(state, UPLOADS_STREAMS)
 
     def sync(self) -> None:
         """Sync all streams."""

@@ -9,7 +9,7 @@ import msgspec
 from tap_metrika_calls.timestamps import parse_time
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, KeysView
+    from collections.abc import Iterable, KeysView
 
 State: t.TypeAlias = dict[str, t.Any]
 
@@ -51,6 +51,15 @@ class Partition(msgspec.Struct, omit_defaults=True):
     in_flight: list[int] = msgspec.field(default_factory=list)
     full_read: FullRead | None = None
 
+    def __post_init__(self) -> None:
+        """Check the times, which may come from anywhere."""
+        full = self.full_read
+        times = [self.replication_key_value, self.start_date]
+        times += [full.at, full.bookmark] if full else []
+        if any(time is not None and parse_time(time) is None for time in times):
+            msg = "invalid time"
+            raise ValueError(msg)
+
 
 class StreamState(msgspec.Struct, omit_defaults=True):
     """What is remembered of one stream.
@@ -68,8 +77,19 @@ class CounterStates:
     """The states of a stream's counters."""
 
     def __init__(self, state: StreamState) -> None:
+        """Take over a state.
+
+        Raises:
+            ValueError: If a counter is there twice.
+        """
         self.resume_from = state.resume_from
-        self._by_counter = {p.context.counter_id: p for p in state.partitions}
+        self._by_counter: dict[int, Partition] = {}
+        for partition in state.partitions:
+            counter_id = partition.context.counter_id
+            if counter_id in self._by_counter:
+                msg = f"counter {counter_id} is there twice"
+                raise ValueError(msg)
+            self._by_counter[counter_id] = partition
 
     def get(self, counter_id: int) -> Partition:
         """Return what is remembered of a counter; nothing but its ID of a new one."""
@@ -92,47 +112,29 @@ class CounterStates:
         return StreamState(list(self._by_counter.values()), self.resume_from)
 
 
-def load_stream_state(state: State, stream: str) -> StreamState:
-    """Return what a valid state says about a stream."""
-    content = state.get("bookmarks", {}).get(stream, {})
-    return msgspec.convert(content, StreamState)
-
-
-def validate_state(state: State, streams: Iterable[str]) -> list[str]:
-    """Return a line for each thing that is wrong in a state.
+def load_states(
+    state: State, streams: Iterable[str]
+) -> tuple[dict[str, CounterStates], list[str]]:
+    """Return what is remembered, by stream, and a line for each thing that is wrong.
 
     Args:
         state: A state as it was given to the tap.
         streams: The names of the streams with partitions.
     """
+    states = {name: CounterStates(StreamState()) for name in streams}
     bookmarks = state.get("bookmarks", {} if not state else None)
     if not isinstance(bookmarks, dict):
-        return ["The state has no object 'bookmarks'"]
-    lines = []
+        return states, ["The state has no object 'bookmarks'"]
+    errors = []
     for name, content in bookmarks.items():
         if not isinstance(content, dict):
-            lines.append(f"The state of stream {name!a} is not an object")
-        elif name in streams:
-            lines += [f"The state of stream '{name}' {e}" for e in _errors(content)]
-    return lines
-
-
-def _errors(content: State) -> Iterator[str]:
-    if "replication_key_value" in content:
-        yield "has a bookmark that belongs to no counter"
-    try:
-        partitions = msgspec.convert(content, StreamState).partitions
-    except msgspec.ValidationError as error:
-        yield f"is damaged: {error}"
-        return
-    seen: set[int] = set()
-    for index, partition in enumerate(partitions):
-        counter_id = partition.context.counter_id
-        if counter_id in seen:
-            yield f"is damaged: counter {counter_id} is there twice"
-        seen.add(counter_id)
-        times = [partition.replication_key_value, partition.start_date]
-        if partition.full_read is not None:
-            times += [partition.full_read.at, partition.full_read.bookmark]
-        if any(time is not None and parse_time(time) is None for time in times):
-            yield f"is damaged: invalid time - at `$.partitions[{index}]`"
+            errors.append(f"The state of stream {name!a} is not an object")
+        elif name in states and "replication_key_value" in content:
+            problem = "has a bookmark that belongs to no counter"
+            errors.append(f"The state of stream '{name}' {problem}")
+        elif name in states:
+            try:
+                states[name] = CounterStates(msgspec.convert(content, StreamState))
+            except ValueError as error:
+                errors.append(f"The state of stream '{name}' is damaged: {error}")
+    return states, errors

@@ -14,8 +14,7 @@ from tap_metrika_calls.sync.state import (
     FullRead,
     Partition,
     StreamState,
-    load_stream_state,
-    validate_state,
+    load_states,
 )
 
 if t.TYPE_CHECKING:
@@ -26,10 +25,15 @@ STREAMS = ("calls_uploadings", "chats_uploadings")
 OWN = "The state of stream 'calls_uploadings'"
 
 
+def errors_of(state: JSON) -> list[str]:
+    """What is wrong in a state."""
+    return load_states(state, STREAMS)[1]
+
+
 def errors(stream_state: object, **others: object) -> list[str]:
     """What is wrong in the state of a stream."""
     bookmarks = {"calls_uploadings": stream_state, **others}
-    return validate_state({"bookmarks": bookmarks}, STREAMS)
+    return errors_of({"bookmarks": bookmarks})
 
 
 def partition(counter_id: object = 7, **more: object) -> JSON:
@@ -49,7 +53,7 @@ def partition(counter_id: object = 7, **more: object) -> JSON:
     ],
 )
 def test_what_is_no_state_at_all(state: JSON) -> None:
-    assert validate_state(state, STREAMS) == ["The state has no object 'bookmarks'"]
+    assert errors_of(state) == ["The state has no object 'bookmarks'"]
 
 
 @pytest.mark.parametrize(
@@ -62,13 +66,13 @@ def test_what_is_no_state_at_all(state: JSON) -> None:
     ],
 )
 def test_what_says_nothing_of_the_streams(state: JSON) -> None:
-    assert validate_state(state, STREAMS) == []
+    assert errors_of(state) == []
 
 
 @pytest.mark.parametrize("stream_state", [None, [], "x", 5])
 @pytest.mark.parametrize("name", ["calls_uploadings", "another", "a\n\u043f"])
 def test_a_stream_that_is_no_object(name: str, stream_state: object) -> None:
-    (line,) = validate_state({"bookmarks": {name: stream_state}}, STREAMS)
+    (line,) = errors_of({"bookmarks": {name: stream_state}})
     assert line.isascii()
     assert line.isprintable()
     assert line == f"The state of stream {name!a} is not an object"
@@ -116,10 +120,10 @@ def test_a_bookmark_of_the_whole_stream(value: object) -> None:
 )
 @pytest.mark.parametrize("name", STREAMS)
 def test_what_is_damaged(stream_state: object, name: str) -> None:
-    (line,) = validate_state({"bookmarks": {name: stream_state}}, STREAMS)
+    (line,) = errors_of({"bookmarks": {name: stream_state}})
     assert line.startswith(f"The state of stream '{name}' is damaged: ")
     assert "\n" not in line
-    assert validate_state({"bookmarks": {"x": stream_state}}, STREAMS) == []
+    assert errors_of({"bookmarks": {"x": stream_state}}) == []
 
 
 def test_a_counter_that_is_there_twice() -> None:
@@ -173,7 +177,7 @@ def test_what_another_version_left_is_taken() -> None:
     }
     assert errors(old) == []
     state = {"bookmarks": {"calls_uploadings": old}}
-    states = CounterStates(load_stream_state(state, "calls_uploadings"))
+    states = load_states(state, STREAMS)[0]["calls_uploadings"]
     known = states.get(7)
     assert known.replication_key_value == VALUE
     assert (known.in_flight, known.full_read, states.resume_from) == ([], None, None)
@@ -201,8 +205,8 @@ def test_what_is_left_is_taken_again() -> None:
     content = states.content()
     text = json.dumps({"bookmarks": {"chats_uploadings": msgspec.to_builtins(content)}})
     state = json.loads(text)
-    assert validate_state(state, STREAMS) == []
-    again = CounterStates(load_stream_state(state, "chats_uploadings"))
+    assert errors_of(state) == []
+    again = load_states(state, STREAMS)[0]["chats_uploadings"]
     assert list(again.counter_ids()) == [8, 7]
     assert again.get(7) == full_partition(7)
     assert again.resume_from == 9
@@ -225,7 +229,7 @@ def test_what_says_nothing_is_left_out() -> None:
 
 
 def test_a_new_counter_is_empty_and_leaves_no_trace() -> None:
-    states = CounterStates(load_stream_state({}, "calls_uploadings"))
+    states = load_states({}, STREAMS)[0]["calls_uploadings"]
     assert states.get(7) == Partition(Context(7))
     assert list(states.counter_ids()) == []
     assert states.content() is None
