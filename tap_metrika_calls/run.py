@@ -31,18 +31,9 @@ READING_ALL = (
     "Reading all %s that the token has access to, because neither counters nor "
     "counter_id is set."
 )
-NO_COUNTER = (
-    "The token has access to no counter. Check that it belongs to the right account, "
-    "and ulogin."
-)
-NO_IDS = (
-    "Counter %d: uploading_ids is empty: no upload of calls is read. Leave it out to "
-    "read every one."
-)
-NO_LONGER_LISTED = (
-    "Counter {} is no longer listed for the token and not read, though the state has a "
-    "bookmark."
-)
+NO_COUNTER = "The token has access to no counter. Check whose token it is, and ulogin."
+NO_IDS = "Counter %d: uploading_ids is empty, so no upload of calls is read."
+NOT_LISTED = "Not read, as no longer listed for the token: counter {} of the state."
 _COUNTER = {"id": "integer", "create_time": "date-time"}
 
 
@@ -123,7 +114,7 @@ class Run:
             self.logger.info(READING_ALL, counted(len(selected), "counter"))
             for states in self.states.values():
                 for missing in states.counter_ids() - self.counters.keys():
-                    self.failures.warnings.add(NO_LONGER_LISTED, missing)
+                    self.failures.warnings.add(NOT_LISTED, missing)
         return selected
 
     def state(self) -> State:

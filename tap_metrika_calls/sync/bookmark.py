@@ -35,10 +35,7 @@ MAX_IN_FLIGHT = 40_000  # IDs in the state of a counter: some 0.8 MB
 
 IN_FUTURE = "the bookmark lies in the future, so the counter was read from its start"
 EXPIRED = "{} still in flight after {} days and no longer tracked: {}"
-HELD = (
-    "{} uploads are in flight, more than the state holds: the bookmark stays at the "
-    "oldest of them"
-)
+HELD = "{} uploads in flight, too many for the state: the bookmark stays at the oldest"
 
 
 class Bookmark:

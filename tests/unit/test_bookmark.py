@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tap_metrika_calls.sync import bookmark as bookmark_module
-from tap_metrika_calls.sync.bookmark import FINAL_STATUSES, STATUSES, Bookmark
+from tap_metrika_calls.sync.bookmark import FINAL_STATUSES, HELD, STATUSES, Bookmark
 from tap_metrika_calls.sync.state import Context, FullRead, Partition
 from tap_metrika_calls.timestamps import format_time, parse_time
 
@@ -390,10 +390,7 @@ def test_more_in_flight_than_a_state_holds_holds_the_bookmark(
     assert partition.replication_key_value == format_time(ago(5))
     assert partition.in_flight == []
     (line,) = bookmark.lines
-    assert line == (
-        "4 uploads are in flight, more than the state holds: the bookmark stays at the "
-        "oldest of them"
-    )
+    assert line == HELD.format(4)
     assert all(includes(resume(partition), row.create_time) for row in rows)
     bookmark = resume()
     observe(bookmark, *(Row(n, ago(-n), "MATCHED") for n in range(1, 6)))
