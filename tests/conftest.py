@@ -19,14 +19,13 @@ if t.TYPE_CHECKING:
 # What takes longest, beginning with that.
 SLOW = (
     "tests/transform/",
-    "tests/end_to_end/test_report.py",
     "tests/end_to_end/test_three_runs.py",
     "tests/end_to_end/test_demo.py",
     "tests/end_to_end/test_meltano.py",
     "tests/end_to_end/test_targets.py",
     "tests/end_to_end/",
 )
-SHARES_DBT = ("tests/transform/", "tests/end_to_end/test_report.py")
+SHARES_DBT = "tests/transform/"
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
