@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import typing as t
+from unittest import mock
 
 import pytest
 from typing_extensions import override
@@ -19,14 +22,20 @@ if t.TYPE_CHECKING:
 # What takes longest, beginning with that.
 SLOW = (
     "tests/transform/",
-    "tests/end_to_end/test_report.py",
     "tests/end_to_end/test_three_runs.py",
-    "tests/end_to_end/test_demo.py",
-    "tests/end_to_end/test_meltano.py",
     "tests/end_to_end/test_targets.py",
+    "tests/end_to_end/test_meltano.py",
+    "tests/end_to_end/test_signals.py",
+    "tests/end_to_end/test_demo.py",
     "tests/end_to_end/",
+    "tests/protocol/test_simulation.py",
+    "tests/protocol/test_error_bodies.py",
+    "tests/protocol/test_failures.py",
+    "tests/protocol/test_paging.py",
+    "tests/test_sandbox.py",
+    "tests/protocol/",
 )
-SHARES_DBT = ("tests/transform/", "tests/end_to_end/test_report.py")
+SHARES_DBT = "tests/transform/"
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -53,6 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             len(SLOW),
         )
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def versions_are_read_once() -> Iterator[None]:
+    """Read the version of a package from disk once, not in each run of the tap."""
+    kept = functools.cache(importlib.metadata.version)
+    with mock.patch.object(importlib.metadata, "version", kept):
+        yield
 
 
 @pytest.fixture

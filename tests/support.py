@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import msgspec
+
 from sandbox import TOKEN
 from tap_metrika_calls import cli, termination
 from tap_metrika_calls.tap import TapMetrikaCalls
@@ -79,7 +81,7 @@ class Run:
     @functools.cached_property
     def messages(self) -> list[JSON]:
         """All Singer messages; each line has to be one."""
-        return [json.loads(line) for line in self.lines]
+        return [msgspec.json.decode(line) for line in self.lines]
 
     def of_type(self, *types: str) -> list[JSON]:
         """The messages of these types, in order."""

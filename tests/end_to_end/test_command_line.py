@@ -17,7 +17,6 @@ from tests.support import (
     config_for,
     finish,
     invoke,
-    run,
     start,
     sync,
 )
@@ -38,7 +37,7 @@ def settings_named(result: Run) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def test_bad_settings_from_a_file_and_from_the_environment(tmp_path: Path) -> None:
+def test_bad_settings_from_a_file_and_from_the_environment() -> None:
     bad = {
         "counter_id": CANARY,
         "counters": f"[{{{CANARY}",
@@ -47,9 +46,9 @@ def test_bad_settings_from_a_file_and_from_the_environment(tmp_path: Path) -> No
         "start_date": CANARY,
         "uploading_ids": CANARY,
     }
-    from_file = run(bad, tmp_path)
-    env = clean_environment(**{PREFIX + k.upper(): v for k, v in bad.items()})
-    from_environment = finish(start("--config=ENV", cwd=tmp_path, env=env))
+    from_file = sync(bad)
+    env = {PREFIX + k.upper(): v for k, v in bad.items()}
+    from_environment = invoke("--config=ENV", env=env)
     for result in (from_file, from_environment):
         assert result.code == 1
         assert settings_named(result) == settings_named(from_file)
@@ -144,10 +143,10 @@ def test_discovery_needs_no_configuration() -> None:
     assert streams["counters"]["key_properties"] == ["id"]
 
 
-def test_a_debug_log_shows_no_token(api: Sandbox, tmp_path: Path) -> None:
+def test_a_debug_log_shows_no_token(api: Sandbox) -> None:
     api.add_counter(7, uploads=2)
     env = {f"{PREFIX}LOGLEVEL": "DEBUG"}
-    result = run(config_for(api, counter_id=7), tmp_path, env=env)
+    result = sync(config_for(api, counter_id=7), env=env)
     assert (result.code, len(result.ids)) == (0, 2)
     assert "/counter/7/offline_conversions/calls_uploadings?" in result.log
     assert TOKEN not in result.log

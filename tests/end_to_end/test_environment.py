@@ -13,6 +13,7 @@ from tests.support import (
     clean_environment,
     config_for,
     finish,
+    invoke,
     run,
     running,
 )
@@ -26,8 +27,7 @@ if t.TYPE_CHECKING:
 @pytest.mark.parametrize(
     "env",
     [
-        {"LOGLEVEL": ""},
-        {f"{PREFIX}LOGLEVEL": ""},
+        {"LOGLEVEL": "", f"{PREFIX}LOGLEVEL": ""},
         {f"{PREFIX}LOGLEVEL": "warning"},
         {"LOGLEVEL": " warning\r"},
     ],
@@ -77,7 +77,7 @@ def test_a_foreign_place(api: Sandbox, tmp_path: Path) -> None:
     assert list(folder.iterdir()) == [config]
 
 
-def test_a_kubernetes_service_of_that_name(api: Sandbox, tmp_path: Path) -> None:
+def test_a_kubernetes_service_of_that_name(api: Sandbox) -> None:
     api.add_counter(7, uploads=2)
     settings = config_for(api, counter_id=7)
     variables = {PREFIX + k.upper(): str(v) for k, v in settings.items()}
@@ -86,8 +86,6 @@ def test_a_kubernetes_service_of_that_name(api: Sandbox, tmp_path: Path) -> None
         f"{PREFIX}PORT": "tcp://10.0.0.1:80",
         f"{PREFIX}PORT_80_TCP_PROTO": "tcp",
     }
-    env = clean_environment(**variables, **service)
-    with running("--config=ENV", cwd=tmp_path, env=env) as process:
-        result = finish(process)
+    result = invoke("--config=ENV", env={**variables, **service})
     assert (result.code, len(result.ids), result.errors) == (0, 2, [])
     assert all(any(name in line for line in result.warnings) for name in service)

@@ -1,28 +1,32 @@
-"""Targets and mappers that take the tap at its word."""
+"""Targets, mappers and a report that take the tap at its word."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import subprocess
 import typing as t
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 
 from tests.end_to_end.meltano import Project, loader, project_in, sandbox_settings
-from tests.end_to_end.tools import CSV, MAPPER, SQLITE, install
+from tests.end_to_end.tools import CSV, MAPPER, ROOT, SQLITE, install
 from tests.end_to_end.warehouse import (
     ASKED,
     COLUMNS,
+    FINAL,
     instant,
     keyed,
     lively_api,
     selection,
     uploads_now,
 )
-from tests.support import bookmarks_of, catalog_of, config_for, sync
+from tests.support import Run, bookmarks_of, catalog_of, config_for, sync
+from tests.transform.conftest import dbt_python
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +75,14 @@ BLOCKS = (
     "tap-metrika-calls target-csv",
     "tap-metrika-calls linked target-jsonl",
     "tap-metrika-calls--text target-sqlite",
+    "tap-metrika-calls target-duckdb report",
 )
+ROW = re.compile(r'<th scope="row">(\d+)</th><td>(\d+)</td>')
+COUNT = re.compile(r'<span class="count">(\d+)</span>')
 
 pytestmark = pytest.mark.timeout(600)
+
+__all__ = ["dbt_python"]  # a fixture
 
 
 class Loaded(t.NamedTuple):
@@ -91,7 +100,9 @@ class Loaded(t.NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+def loaded(
+    tmp_path_factory: pytest.TempPathFactory, dbt_python: Path
+) -> Iterator[Loaded]:
     """Sparse uploads, the first and the last among them, in one run of Meltano."""
     plugins = PLUGINS.format(
         csv=install(CSV, old=True) / "target-csv",
@@ -100,6 +111,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     )
     project = project_in(tmp_path_factory.mktemp("project"), plugins)
     (project.folder / "csv").mkdir()
+    prepare_report(project.folder, dbt_python)
     with lively_api() as api:
         sparse: JSON = {
             "line_quantity": 8,
@@ -111,11 +123,27 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
                 late = api.now() - timedelta(minutes=1)
                 api.add_upload(counter.id, create_time=late.isoformat(), **sparse)
         variables = sandbox_settings(api, COUNTERS=json.dumps(selection(api)))
+        variables |= {
+            "DBT_TARGET_PATH": str(project.folder / "target"),
+            "DBT_LOG_PATH": str(project.folder / "logs"),
+            "DBT_WRITE_JSON": "false",
+        }
         try:
             log = project.run(f"meltano run {' '.join(BLOCKS)}", **variables)
         except subprocess.CalledProcessError as error:
             log = error.output
         yield Loaded(project, uploads_now(api), log)
+
+
+def prepare_report(folder: Path, dbt_python: Path) -> None:
+    """Let a project build reports with what is installed already."""
+    path = folder / "meltano.yml"
+    definition = yaml.safe_load(path.read_text("utf-8"))
+    (report,) = definition["plugins"]["utilities"]
+    del report["pip_url"]
+    report["executable"] = str(dbt_python)
+    path.write_text(yaml.safe_dump(definition), "utf-8")
+    (folder / "transform").symlink_to(ROOT / "transform")
 
 
 def test_no_column_of_a_csv_file_is_shifted(loaded: Loaded) -> None:
@@ -166,25 +194,58 @@ def test_a_mapper_may_use_a_column_that_older_uploads_lack(loaded: Loaded) -> No
         assert rows[key]["label"] == f"{upload['client_id_type']}!"
 
 
+def test_a_load_and_its_report_in_one_run(loaded: Loaded) -> None:
+    assert "Report: report.html, in Russian: report.ru.html" in loaded.log
+    page = (loaded.project.folder / "report.html").read_text("utf-8")
+    part = page.partition('<article id="stuck">')[2].partition("</article>")[0]
+    shown = {(int(c), int(i)) for c, i in ROW.findall(part.replace("\n", ""))}
+    hours_ago = datetime.now(UTC) - timedelta(hours=2)
+    stuck = {
+        key
+        for key, upload in loaded.uploads.items()
+        if upload["status"] not in FINAL
+        and upload["create_time"]
+        and instant(upload["create_time"]) < hours_ago
+    }
+    assert [int(number) for number in COUNT.findall(part)] == [len(stuck)]
+    assert shown
+    assert shown <= stuck
+
+
 def test_a_full_table_that_failed_deletes_nothing(
     lively: Sandbox, postgres: Postgres, tmp_path: Path
 ) -> None:
-    assert full_table(lively, postgres, tmp_path) == (0, [])
+    whole = full_table(lively, after=0)
     counter = next(iter(lively.counters.values()))
     gone = counter.uploads[0].fields["id"]
     lively.delete_upload(counter.id, gone)
     counter.inaccessible = True
-    assert full_table(lively, postgres, tmp_path) == (1, [])
-    assert full_table(lively, postgres, tmp_path, on_unavailable="skip") == (0, [])
+    failed = full_table(lively, after=10)
+    skipped = full_table(lively, after=20, on_unavailable="skip")
+    assert [run.code for run in (whole, failed, skipped)] == [0, 1, 0]
+    # What one of them deletes, none of those behind it brings back.
+    rows = load_full_table(postgres, tmp_path, whole, failed, skipped)
+    assert rows == dict.fromkeys(sorted(whole.keys), False)
     counter.inaccessible = False
-    deleted = [{"counter_id": counter.id, "id": gone}]
-    assert full_table(lively, postgres, tmp_path) == (0, deleted)
+    again = full_table(lively, after=30)
+    assert again.code == 0
+    rows = load_full_table(postgres, tmp_path, again)
+    assert [key for key, deleted in rows.items() if deleted] == [(counter.id, gone)]
 
 
-def full_table(
-    api: Sandbox, postgres: Postgres, folder: Path, **settings: str
-) -> tuple[int, list[JSON]]:
-    """Read everything into PostgreSQL; the exit code, and what is marked as deleted."""
+def full_table(api: Sandbox, *, after: int, **settings: str) -> Run:
+    """Read everything, as if that many seconds later: they make the version."""
+    catalog = catalog_of("calls_uploadings", **{"replication-method": "FULL_TABLE"})
+    config = config_for(api, emit_activate_version_messages=True, **settings)
+    run = sync(config, catalog=catalog)
+    for message in run.messages:
+        if "version" in message:
+            message["version"] += after
+    return run
+
+
+def load_full_table(postgres: Postgres, folder: Path, *runs: Run) -> dict[Key, bool]:
+    """Load runs into PostgreSQL; the key of each row, and whether it is deleted."""
     target = folder / "target.json"
     target.write_text(
         json.dumps(
@@ -192,18 +253,15 @@ def full_table(
         ),
         encoding="utf-8",
     )
-    catalog = catalog_of("calls_uploadings", **{"replication-method": "FULL_TABLE"})
-    config = config_for(api, emit_activate_version_messages=True, **settings)
-    result = sync(config, catalog=catalog)
     subprocess.run(
         [loader("target-postgres"), "--config", target],
-        input="\n".join([*result.lines, ""]),
+        input="".join(f"{json.dumps(m)}\n" for run in runs for m in run.messages),
         stdout=subprocess.DEVNULL,
         text=True,
         check=True,
     )
-    deleted = postgres.ask(
-        "select counter_id, id from activated.calls_uploadings"
-        " where _sdc_deleted_at is not null"
+    rows = postgres.ask(
+        "select counter_id, id, _sdc_deleted_at is not null as deleted"
+        " from activated.calls_uploadings order by counter_id, id"
     )
-    return result.code, deleted
+    return {(row["counter_id"], row["id"]): row["deleted"] for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 from datetime import UTC, datetime, timedelta
@@ -33,9 +34,13 @@ def config(api: Sandbox) -> JSON:
 def add(api: Sandbox, count: int, *, hours: float = 1, until: float = 0) -> list[int]:
     """Add uploads at a distance of some hours, the last one that long ago."""
     ages = [until + hours * n for n in reversed(range(count))]
+    # To look for a free ID takes as long as there are uploads.
+    ids = itertools.count(api.counters[7].next_id())
     return [
-        api.add_upload(7, create_time=at(api, hours=age), status="PROCESSED")["id"]
-        for age in ages
+        api.add_upload(7, id=i, create_time=at(api, hours=age), status="PROCESSED")[
+            "id"
+        ]
+        for i, age in zip(ids, ages, strict=False)
     ]
 
 

@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 
     from tests.support import RecordProperty
 
-INPUTS = int(os.environ.get("FUZZED_INPUTS", "50"))
+INPUTS = int(os.environ.get("FUZZED_INPUTS", "30"))
 CANARY = "CANARY-y0_AgAAAA"
 TOKEN = "TOKEN-y0_AgAAAA"  # comes in no state
 NAMES = sorted(TapMetrikaCalls(validate_config=False).config_jsonschema["properties"])

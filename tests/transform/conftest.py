@@ -36,25 +36,27 @@ def dbt_python() -> Path:
     return install([x for x in lines if x and x[0] not in "#-"]) / "python"
 
 
-def carried_out(python: Path, folder: Path, plan: Plan) -> dict[str, t.Any]:
-    """Carry out a plan, see `driver.py`; the result of each step by its name."""
+def carried_out(python: Path, folder: Path, *plans: Plan) -> list[dict[str, t.Any]]:
+    """Carry out plans in one process, see `driver.py`; each step's result by name."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "DBT_TARGET_PATH": str(folder / "target"),
         "DBT_LOG_PATH": str(folder / "logs"),
+        "DBT_WRITE_JSON": "false",  # nobody reads these files
         # A machine that is not in UTC.
         "TZ": "Asia/Vladivostok",
     }
     done = subprocess.run(
         [python, HERE / "driver.py"],
-        input=json.dumps(list(plan.values())),
+        input=json.dumps([list(plan.values()) for plan in plans]),
         env=environment,
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return dict(zip(plan, json.loads(done.stdout), strict=True))
+    results = json.loads(done.stdout)
+    return [dict(zip(*each, strict=True)) for each in zip(plans, results, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,17 @@ class Builds:
 
 
 @pytest.fixture(scope="session")
-def builds(dbt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Builds:
-    """Build all that the tests look at."""
+def everything_built(
+    dbt_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Builds, Warehouse]:
+    """Build all that the tests look at, and the same on a server of PostgreSQL.
+
+    The server is not in UTC.
+    """
     folder = tmp_path_factory.mktemp("duckdb")
     world = World()
     file = folder / "the first.file.duckdb"
-    plan: Plan = {
+    on_files: Plan = {
         "file": ["environment", {"TARGET_DUCKDB_PATH": str(file)}],
         "empty loaded": ["load", "duckdb", "calls_uploadings", COLUMNS, []],
         "empty report": ["report", str(file), "empty.html", json.dumps(MAIN)],
@@ -139,16 +146,6 @@ def builds(dbt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Builds
         **odd_file(world),
         **bad_files(file),
     }
-    results = carried_out(dbt_python, folder, plan)
-    return Builds(folder, Warehouse(world, results), results)
-
-
-@pytest.fixture(scope="session")
-def postgres(
-    dbt_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Warehouse]:
-    """Build the same on a server of PostgreSQL that is not in UTC."""
-    folder = tmp_path_factory.mktemp("postgres")
     with postgres_server(dbt_python, "Asia/Vladivostok") as given:
         url = urlsplit(given)
         variables = {
@@ -158,13 +155,26 @@ def postgres(
             "PGDATABASE": url.path.strip("/"),
             **({"PGPORT": str(url.port)} if url.port else {}),
         }
-        world = World()
-        plan: Plan = {
+        on_server: Plan = {
+            "folder": ["enter", str(tmp_path_factory.mktemp("postgres"))],
             "server": ["environment", variables],
             "nothing loaded": ["report", None, "bad.html", json.dumps(ZONE)],
             **two_builds("postgres", world),
         }
-        yield Warehouse(world, carried_out(dbt_python, folder, plan))
+        files, server = carried_out(dbt_python, folder, on_files, on_server)
+    return Builds(folder, Warehouse(world, files), files), Warehouse(world, server)
+
+
+@pytest.fixture(scope="session")
+def builds(everything_built: tuple[Builds, Warehouse]) -> Builds:
+    """What was built on DuckDB."""
+    return everything_built[0]
+
+
+@pytest.fixture(scope="session")
+def postgres(everything_built: tuple[Builds, Warehouse]) -> Warehouse:
+    """What was built on PostgreSQL."""
+    return everything_built[1]
 
 
 @contextlib.contextmanager
@@ -216,7 +226,7 @@ def clickhouse(
             "moved": ["execute", "clickhouse", moved],
             **odd_database(world),
         }
-        results = carried_out(clickhouse_python, folder, plan)
+        (results,) = carried_out(clickhouse_python, folder, plan)
         file = {"METRIKA_CALLS_TARGET": "duckdb", "TARGET_DUCKDB_PATH": "same.duckdb"}
         same: Plan = {
             "file": ["environment", file],

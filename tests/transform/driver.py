@@ -1,11 +1,12 @@
-"""Carries out a plan in the environment of dbt; runs in one process, dbt starts slowly.
+"""Carries out plans in the environment of dbt; runs in one process, dbt starts slowly.
 
-Reads the steps of a plan as JSON from standard input, and prints a result for each.
+Reads the steps of each plan as JSON from standard input, and prints their results.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import struct
@@ -177,18 +178,25 @@ def environment(variables: JSON) -> None:
     os.environ |= variables
 
 
+def enter(folder: str) -> None:
+    """Go to a folder for the steps that follow."""
+    os.chdir(folder)
+
+
 STEPS: dict[str, t.Callable[..., t.Any]] = {
     step.__name__: step
-    for step in (load, execute, ask, dbt, report, newer, locked, environment)
+    for step in (load, execute, ask, dbt, report, newer, locked, environment, enter)
 }
 
 
 def main() -> None:
-    """Carry out the plan."""
-    plan = json.load(sys.stdin)
-    results: list[t.Any] = []
+    """Carry out the plans."""
+    gc.disable()  # nearly all that dbt makes lives as long as the process
+    plans = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
-        results += [STEPS[name](*arguments) for name, *arguments in plan]
+        results = [
+            [STEPS[name](*arguments) for name, *arguments in plan] for plan in plans
+        ]
     json.dump(results, sys.stdout, default=str)
 
 

@@ -100,7 +100,7 @@ def test_what_the_tap_reads_is_what_the_models_hold(
     query = "select * from metrika_calls__uploads"
     with clickhouse_front(clickhouse_python, tmp_path / "data") as front:
         variables = {"METRIKA_CALLS_TARGET": "clickhouse", **front}
-        results = carried_out(
+        (results,) = carried_out(
             clickhouse_python,
             tmp_path,
             {
