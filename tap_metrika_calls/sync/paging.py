@@ -86,16 +86,14 @@ class ListReader(t.Generic[_Row]):
             is_enough: Called with each page's rows; ends the reading if it says so.
 
         Raises:
-            RejectedError: If the list moves so much that it cannot be read whole.
-            MetrikaError: If a request failed.
+            MetrikaError: If a request failed, or the list moves too much to be read.
         """
         seen: list[SeenPage] = []
         offset = step = futile = full = 0
         while futile < MAX_FUTILE_PAGES:
             page = self._client.wait(self._ahead.pop(offset))
             self.pages += 1
-            if page.is_smaller:
-                self._limit = page.limit
+            self._limit = page.limit if page.is_smaller else self._limit
             rows = [self._decode(raw) for raw in page.rows]
             fresh = unseen(rows, seen)
             if self.pages == 1 or (rows and (not offset or rows[0].id not in fresh)):
