@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from contextlib import ExitStack
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +21,5 @@ def with_progress(records: Iterator[_T], name: str) -> Iterator[_T]:
     from tqdm import tqdm  # noqa: PLC0415
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
-    with ExitStack() as stack:
-        stack.enter_context(logging_redirect_tqdm())
+    with logging_redirect_tqdm():
         yield from tqdm(records, desc=name, unit="", delay=SECONDS_UNTIL_SHOWN)
