@@ -93,7 +93,8 @@ def _normalize(given: Schema, stream: type[Stream]) -> CatalogEntry:
         entry.metadata["properties", key] = automatic
     about = [m["metadata"] for m in given.get("metadata", ()) if not m["breadcrumb"]]
     methods = [root.get("replication-method") for root in about]
-    methods += [entry.metadata.root.forced_replication_method, entry.replication_method]
+    methods += [root.get("forced-replication-method") for root in about]
+    methods.append(entry.replication_method)
     entry.replication_method = next((m for m in methods if m is not None), None)
     if entry.replication_method not in (None, *METHODS):
         raise invalid(UNKNOWN_METHOD.format(entry.stream, *METHODS))

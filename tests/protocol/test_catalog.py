@@ -310,3 +310,19 @@ def test_a_stream_of_another_name_in_the_catalog(
     else:
         assert (run.code, len(run.errors)) == (1, 1)
         assert "catalog" in run.errors[0]
+
+
+@pytest.mark.parametrize("metadata", [None, [], "of columns alone"])
+def test_a_stream_without_metadata_of_its_own_is_selected(
+    api: Sandbox, uploads: list[JSON], metadata: object
+) -> None:
+    catalog = catalog_of(CALLS)
+    for entry in catalog["streams"]:
+        columns = [each for each in entry.pop("metadata") if each["breadcrumb"]]
+        if metadata is not None:
+            entry["metadata"] = metadata if metadata == [] else columns
+    catalog["streams"] = [
+        entry for entry in catalog["streams"] if entry["tap_stream_id"] == CALLS
+    ]
+    run = sync(config_for(api, counter_id=7), None, catalog)
+    assert (run.code, len(run.records())) == (0, len(uploads))
