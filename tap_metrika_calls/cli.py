@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import json
 import sys
 import typing as t
@@ -65,7 +64,7 @@ def read_object(option: str, path: str) -> dict[str, t.Any]:
     """
     try:
         with click.open_file(path, "rb") as file:
-            content = json.loads(file.read(), parse_float=decimal.Decimal)
+            content = json.loads(file.read())
         if isinstance(content, dict):
             return content
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import decimal
 import difflib
 import json
 import os
@@ -33,6 +32,10 @@ INVALID = "Setting '{}' is invalid: {}"
 SDK_HELP = "see https://sdk.meltano.com."
 RENAMED = {"on_missing": "on_unavailable", "unsettled_days": "in_flight_days"}
 _Validator = sdk.extend_validator_with_defaults(sdk.DEFAULT_JSONSCHEMA_VALIDATOR)
+# A JSON schema takes 7.0 for an integer; in an address of the API it is none.
+_Validator.TYPE_CHECKER = _Validator.TYPE_CHECKER.redefine(
+    "integer", lambda _, value: type(value) is int
+)
 
 
 def read_environment(schema: JSON, logger: logging.Logger) -> JSON:
@@ -65,7 +68,7 @@ def normalize_config(config: Mapping[str, t.Any]) -> JSON:
     Lists may come as JSON text, and the IDs in them as strings of digits: this is how
     Meltano passes variables on.
     """
-    normal = {name: value for name, value in config.items() if value is not None}
+    normal = {k: v for k, v in config.items() if v is not None}
     for name in normal.keys() & {"oauth_token", "ulogin", "api_url"}:
         if isinstance(normal[name], str):
             normal[name] = normal[name].strip()
@@ -105,7 +108,8 @@ def _parse(text: t.Any, kinds: str | list[str]) -> t.Any:  # noqa: ANN401
         if "boolean" in kinds:
             return click.BOOL(text)
         if "string" not in kinds:
-            return json.loads(text, parse_float=decimal.Decimal)
+            value = json.loads(text)
+            return text if value is None else value
     return text
 
 

@@ -266,6 +266,8 @@ def from_environment(api: Sandbox, **variables: str) -> Run:
         ("counter_id", CANARY, "positive integer"),
         ("counter_id", "true", "positive integer"),
         ("counter_id", "1.0", "positive integer"),
+        ("counter_id", "null", "positive integer"),
+        ("max_attempts", "1e99999", "expected"),
         ("counters", "[{CANARY", "expected"),
         ("counters", '[{"counter_id": true}]', "positive integer"),
         ("uploading_ids", CANARY, "expected"),
