@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from functools import cached_property
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from singer_sdk.exceptions import MapExpressionError
@@ -177,9 +178,11 @@ class UploadsStream(MetrikaStream):
         """Tell of each counter that its uploads can be read."""
         for counter in self._counters():
             with self.run.failures.kept_apart(self.name, counter):
-                if next(iter(counter), None) is not None:
-                    counter_id = counter.selection.counter_id
-                    tell(f"Counter {counter_id}: {self.name} can be read.")
+                selection = counter.selection
+                for _ in islice(counter, 1 if selection.is_whole else None):
+                    pass
+                if selection.is_whole or counter.seen:
+                    tell(f"Counter {selection.counter_id}: {self.name} can be read.")
 
     def _counters(self) -> Iterator[CounterReader]:
         # Discovery needs no API, and starts faster without its libraries.
@@ -207,7 +210,9 @@ class UploadsStream(MetrikaStream):
         if self.postponed is not None:
             return self.postponed
         selected = self.run.selected
-        if self.kind is not CALLS:
+        if self.kind is CALLS:
+            selected = [s for s in selected if s.is_whole or s.uploading_ids]
+        else:
             selected = [CounterSelection(each.counter_id) for each in selected]
         ids = [each.counter_id for each in selected]
         resume_from = self.run.states[self.name].resume_from
@@ -240,4 +245,4 @@ class UploadsStream(MetrikaStream):
             self.logger.warning("Counter %s: %s", where, line)
         # A batch is announced only when it is full, and the state must not precede it.
         self.run.state_writer.is_changed |= not self.is_batched
-        self.run.state_writer.write_state()
+        self.run.state_writer.write_if_due()

@@ -140,6 +140,7 @@ class Run:
         self.client.stop(error)
 
     def _while_waiting(self) -> None:
-        self.state_writer.write_state()
+        self.writer.flush()
+        self.state_writer.write_if_due()
         if termination.received() is not None:
             raise termination.Terminated

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import click
 from singer_sdk import Tap
-from singer_sdk.exceptions import SingerSDKError
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 from singer_sdk.singerlib import ActivateVersionMessage
 from typing_extensions import override
@@ -24,6 +24,9 @@ from tap_metrika_calls.output.writer import StateWriter, Writer
 from tap_metrika_calls.run import Run
 from tap_metrika_calls.streams import STREAMS
 from tap_metrika_calls.sync.state import load_states
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BY_NAME = {each.name: each for each in STREAMS}
 UPLOADS_STREAMS = [each.name for each in STREAMS if issubclass(each, UploadsStream)]
@@ -85,6 +88,8 @@ class TapMetrikaCalls(Tap):
             self.mapper.register_raw_streams_from_catalog(catalog)
             setting = "batch_config"
             _ = [stream.is_batched for stream in selected]
+        except ConfigValidationError:
+            raise
         except Exception as error:
             text = error if isinstance(error, SingerSDKError) else settings.SDK_HELP
             line = settings.INVALID.format(setting, " ".join(str(text).split()))
@@ -107,11 +112,8 @@ class TapMetrikaCalls(Tap):
             self.logger.warning("No stream is selected: nothing is read.")
         run, failures = self.run, self.run.failures
         try:
-            for stream in selected:
+            for stream in _in_turn(selected):
                 stream.sync()
-            for stream in selected:
-                if isinstance(stream, UploadsStream) and stream.postponed:
-                    stream.sync()
             if termination.received() is None:
                 failures.finish(run.states, self.logger)
                 if not (failures.failed or failures.skipped):
@@ -125,7 +127,7 @@ class TapMetrikaCalls(Tap):
         run = self.run
         run.failures.again = "Try again later."
         try:
-            for stream in self._selected_streams():
+            for stream in _in_turn(self._selected_streams()):
                 if isinstance(stream, UploadsStream):
                     stream.check(click.echo)
             if not run.client.requests:
@@ -184,7 +186,11 @@ class TapMetrikaCalls(Tap):
             cls(**given, validate_config=False, setup_mapper=False).run_discovery()
             return
         cls.print_version(print_fn=cls.logger.info)
-        files = {n: read_object(n, options[n]) for n in FILE_OPTIONS if options[n]}
+        files = {
+            n: read_object(n, options[n])
+            for n in FILE_OPTIONS
+            if options[n] is not None
+        }
         tap = cls(**given, **files)
         actions = {"disabled": tap.sync, "schema": tap.write_schemas}
         actions.get(options["test"], tap.check)()
@@ -192,3 +198,11 @@ class TapMetrikaCalls(Tap):
     @override
     def _setup_signal_handlers(self) -> None:
         """Leave signals to the process; the SDK would raise wherever the sync is."""
+
+
+def _in_turn(streams: list[MetrikaStream]) -> Iterator[MetrikaStream]:
+    """Yield all streams, and then again those with counters left for later."""
+    yield from streams
+    for stream in streams:
+        if isinstance(stream, UploadsStream) and stream.postponed:
+            yield stream

@@ -103,10 +103,15 @@ class StateWriter:
         self.is_changed = False
 
     def write_state(self, _: object = None) -> None:
-        """Write the state if it is due and changed; write what was kept back."""
-        if self.is_changed and time.monotonic() >= self._due_at:
+        """Write the state if it changed, and what was kept back: after each stream."""
+        if self.is_changed:
             self.write_now()
         self._writer.flush()
+
+    def write_if_due(self) -> None:
+        """Write the state if it changed, and the last time is a while ago."""
+        if time.monotonic() >= self._due_at:
+            self.write_state()
 
     def write_now(self) -> None:
         """Write the state."""

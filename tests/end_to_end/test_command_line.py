@@ -88,8 +88,9 @@ def test_settings_from_the_environment(api: Sandbox, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
-def test_a_file_that_does_not_exist(tmp_path: Path, option: str) -> None:
-    result = invoke(option, str(tmp_path / "config.json"))
+@pytest.mark.parametrize("name", ["config.json", ""])
+def test_a_file_that_does_not_exist(tmp_path: Path, option: str, name: str) -> None:
+    result = invoke(option, str(tmp_path / name) if name else "")
     assert result.code == 1
     assert result.errors == [
         f"The file of {option} cannot be read: No such file or directory."

@@ -309,3 +309,21 @@ def test_thousands_of_stuck_uploads_do_not_fill_the_log(api: Sandbox) -> None:
     (line,) = [line for line in run.warnings if "no longer tracked" in line]
     assert "90 uploads" in line
     assert max(map(len, run.log.splitlines())) < 1_000
+
+
+def test_counters_of_which_nothing_is_read_end_no_row_of_failures(api: Sandbox) -> None:
+    config = ten(api, max_attempts=1)
+    for entry in config["counters"][1::2]:
+        entry["uploading_ids"] = []
+    api.fail("503", times=1_000)
+    run = sync(config)
+    assert run.code == 1
+    assert any(line.startswith("Stopped: 3 counters in a row") for line in run.errors)
+
+
+def test_the_connection_test_takes_counters_left_for_later_too(api: Sandbox) -> None:
+    state = {"bookmarks": {"calls_uploadings": {"resume_from": 4}}}
+    run = sync(ten(api), state, None, "--test")
+    assert run.code == 0
+    tried = [int(line.split()[1].rstrip(":")) for line in run.lines]
+    assert tried == [*range(4, 11), 1, 2, 3]

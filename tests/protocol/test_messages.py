@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 
 import pytest
 
+from tap_metrika_calls.tap import TapMetrikaCalls
 from tests.support import CALLS, JSON, Run, bookmarks_of, catalog_of, config_for, sync
 
 if t.TYPE_CHECKING:
@@ -262,3 +263,37 @@ def test_after_an_outage_the_test_says_nothing_of_a_sync(api: Sandbox) -> None:
     assert run.code == 1
     (line,) = run.errors
     assert line.endswith("(counter 9). Try again later.")
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 555], [555, 1, 2]])
+def test_the_connection_test_looks_at_each_configured_id(
+    api: Sandbox, ids: list[int]
+) -> None:
+    counters = [{"counter_id": 7, "uploading_ids": ids}]
+    run = sync(config_for(api, counters=counters), None, None, "--test")
+    assert run.code == 1
+    assert any("555" in line for line in run.errors)
+
+
+def test_flattening_without_a_depth_is_told_as_such(api: Sandbox) -> None:
+    run = sync(config_for(api, flattening_enabled=True))
+    assert run.code == 1
+    (line,) = run.errors
+    assert "flattening_max_depth" in line
+
+
+def test_a_stream_map_may_use_a_fraction_of_its_configuration(api: Sandbox) -> None:
+    maps = {CALLS: {"half": "float(config['f']) * 1"}}
+    config = config_for(api, counters=[WHOLE], stream_maps=maps)
+    run = sync(config | {"stream_map_config": {"f": 0.5}})
+    assert [record["half"] for record in run.records()] == [0.5] * 3
+
+
+def test_the_sdk_s_own_loop_ends_with_a_state(
+    api: Sandbox, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    tap = TapMetrikaCalls(config=config_for(api, counters=[WHOLE, {"counter_id": 8}]))
+    tap.sync_all()
+    last = json.loads(capsysbinary.readouterr().out.splitlines()[-1])
+    assert last["type"] == "STATE"
+    assert list(bookmarks_of(last["value"])) == [7, 8]

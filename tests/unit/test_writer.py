@@ -329,7 +329,7 @@ def test_the_last_state_is_written_also_if_it_is_the_same(
     captured: io.BytesIO, clock: Clock
 ) -> None:
     states = States(captured, clock)
-    states.states.write_state()
+    states.states.write_if_due()
     states.writer.write_record("calls", RECORD, None)
     states.states.write_now()
     assert states.written == [{"a": 0}, {"a": 0}]
@@ -342,7 +342,7 @@ def test_states_are_at_least_a_second_apart(captured: io.BytesIO, clock: Clock) 
     for number in range(30):
         states.value = {"a": number}
         states.states.is_changed = True
-        states.states.write_state()
+        states.states.write_if_due()
         if states.written[-1] == states.value:
             numbers.append(number)
         clock.now += 0.25
@@ -354,7 +354,7 @@ def test_a_state_that_did_not_change_is_not_written(
 ) -> None:
     states = States(captured, clock)
     for _ in range(3):
-        states.states.write_state()
+        states.states.write_if_due()
         clock.now += 10
     assert len(states.written) == 1
     StateWriter(states.writer, lambda: {"a": 2}).write_state()
@@ -365,14 +365,14 @@ def test_large_states_take_a_twentieth_of_the_time(
     captured: io.BytesIO, clock: Clock
 ) -> None:
     states = States(captured, clock, took=0.5)
-    states.states.write_state()
+    states.states.write_if_due()
     clock.now += 9.9
     states.value = {"a": 1}
     states.states.is_changed = True
-    states.states.write_state()
+    states.states.write_if_due()
     assert len(states.written) == 1
     clock.now += 0.1
-    states.states.write_state()
+    states.states.write_if_due()
     assert len(states.written) == 2
     states.value = {"a": 2}
     states.states.write_now()
