@@ -8,8 +8,8 @@ export UV := $(CURDIR)/$(TOOLS)/bin/uv
 # environment is `.venv`, whatever uv was told elsewhere.
 unexport PYTHONDONTWRITEBYTECODE UV_PROJECT_ENVIRONMENT
 RUN := "$(UV)" run --frozen
-# Some tests wait for most of their time: four workers keep two cores busy.
-PYTEST := pytest -n 4 --dist loadscope --no-loadscope-reorder
+# Some tests wait for most of their time: five workers keep two cores busy.
+PYTEST := pytest -n 5 --dist loadscope --no-loadscope-reorder
 DBT := $(TOOLS)/transform/bin
 
 .PHONY: help setup demo report test test-unit test-lowest test-next test-airflow test-clickhouse test-long coverage lint workflows bench generate mutation audit clean
