@@ -104,8 +104,11 @@ def install() -> None:
     """Make a Meltano project for each machine, with the tap and the report of today."""
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
+    # From a project, since neither Meltano nor uv takes a path with a space.
+    root = os.path.relpath(ROOT, FOLDER / MACHINES[0])
+    frozen = {**os.environ, "UV_CONSTRAINT": f"{root}/{FROZEN.relative_to(ROOT)}"}
     text = (ROOT / "meltano.yml").read_text("utf-8")
-    definition = yaml.safe_load(text.replace("pip_url: -e .", f"pip_url: -e {ROOT}"))
+    definition = yaml.safe_load(text.replace("pip_url: -e .", f"pip_url: -e {root}"))
     for name in MACHINES:
         project = FOLDER / name
         project.mkdir(parents=True)
@@ -113,7 +116,6 @@ def install() -> None:
         shutil.copytree(ROOT / "transform", project / "transform", ignore=BUILT)
         say(f"Installing the tap, the loader and the report on {name}")
         command = [str(TOOLS / "meltano" / "bin" / "meltano"), "--log-level=warning"]
-        frozen = {**os.environ, "UV_CONSTRAINT": str(FROZEN)}
         for plugins, env in ((PLUGINS, frozen), ((REPORT,), None)):
             install = [*command, "install", *plugins]
             subprocess.run(install, cwd=project, check=True, env=env)
