@@ -14,6 +14,8 @@ from tap_metrika_calls.catalog import invalid
 from tap_metrika_calls.failures import SyncFailedError
 
 if t.TYPE_CHECKING:
+    import logging
+
     from singer_sdk import Tap
 
 UNREADABLE = "The file of --{} cannot be read: {}."
@@ -36,7 +38,7 @@ def run(tap: type[Tap], arguments: list[str] | None = None) -> int:
         The exit code.
     """
     code: t.Any = None
-    tap.logger.addFilter(lambda record: record.msg not in SDK_NOISE)
+    tap.logger.addFilter(_is_of_interest)
     try:
         try:
             tap.cli(arguments)
@@ -72,6 +74,10 @@ def read_object(option: str, path: str) -> dict[str, t.Any]:
     except (ValueError, RecursionError):
         pass
     raise invalid(NO_OBJECT.format(option))
+
+
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    return record.msg not in SDK_NOISE
 
 
 def _lines(error: Exception) -> list[str]:
